@@ -1,0 +1,18 @@
+"""The lake: where the tables of every night lie, and how they get there."""
+
+from tasks.lake.errors import BadName, LakeDamaged, LakeFull, LakeReadOnly, LakeTooNew, NightLocked, SchemaChanged
+from tasks.lake.lake import Lake
+from tasks.lake.stage import Partition, Stage
+
+__all__ = [
+    "BadName",
+    "Lake",
+    "LakeDamaged",
+    "LakeFull",
+    "LakeReadOnly",
+    "LakeTooNew",
+    "NightLocked",
+    "Partition",
+    "SchemaChanged",
+    "Stage",
+]

@@ -1,0 +1,58 @@
+"""What can go wrong with a lake, named by the reaction it asks for. Every one is `Fatal`: no second try of the same step helps."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data_contracts.errors import Fatal
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NOT_ALLOWED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+class NightLocked(Fatal):
+    """Another run is writing this night."""
+
+
+class LakeFull(Fatal):
+    """No space is left under the lake; what was published before is as it was."""
+
+
+class LakeReadOnly(Fatal):
+    """The lake can be read but not written by this process."""
+
+
+class LakeTooNew(Fatal):
+    """The lake was written by a newer version, whose layout this one does not know."""
+
+
+class LakeDamaged(Fatal):
+    """A file that the commit log names is missing or not readable."""
+
+
+class SchemaChanged(Fatal):
+    """A table's columns changed in a way its readers would not survive; only nullable columns may be added."""
+
+
+class BadName(Fatal):
+    """A table, run, stage or file name that the lake does not allow."""
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn "disk full" and "not allowed" of the operating system into an error of the lake that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise LakeFull(
+                f"no space left while writing {path} ({error.strerror}); nothing published was changed. "
+                "Free space or raise the quota, then run the night again"
+            ) from error
+        if error.errno in NOT_ALLOWED or isinstance(error, PermissionError):
+            raise LakeReadOnly(
+                f"cannot write {path} ({error.strerror or error}); the lake must be writable for the user who runs the night"
+            ) from error
+        raise

@@ -1,0 +1,255 @@
+"""The lake: plain Parquet that anybody can glob, one file a (table, night), replaced atomically, and a commit log beside the tables.
+
+A commit writes the immutable files, then one record of the log (the commit point), then puts the files in place for readers. A process
+killed anywhere leaves readers with the old night or the new one; `repair` finishes or sweeps up what it left. Measured against Delta,
+Iceberg and DuckLake, this is the only layout whose plain glob always shows exactly one version.
+
+Not covered: removing old versions (every committed file is kept, `as_of` reads them), transactions over several nights, and a glob over
+several tables at one instant (each file is replaced atomically, one after the other; `files` gives one consistent set).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+
+from data_contracts.errors import Fatal
+from tasks.lake import names, parquet
+from tasks.lake.errors import LakeDamaged, LakeTooNew
+from tasks.lake.log import Commit, Entry, Log
+from tasks.lake.schemas import conformed, read_as, schema_of
+from tasks.lake.stage import Partition, Stage
+from tasks.lake.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+def utc_now() -> datetime:
+    """The clock of the machine, in UTC."""
+    return datetime.now(UTC)
+
+
+class Lake:
+    """One lake. Opening it reads one small file and writes nothing; instances are cheap and may be used from several threads."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._store = store
+        self._clock = clock
+        self._seen: dict[str, Commit] = {}
+        self.root: str = store.root
+        self.filesystem: AbstractFileSystem = store.filesystem
+        self._check_format()
+
+    @classmethod
+    def open(cls, url_or_path: str, *, clock: Callable[[], datetime] = utc_now) -> Lake:
+        """The lake at a local path or any URL that fsspec or pyarrow knows; an empty one where nothing is yet."""
+        return cls(open_store(url_or_path), clock=clock)
+
+    # Writing
+
+    @contextmanager
+    def lock(self, night: date, *, run_id: str = "") -> Iterator[None]:
+        """Keep other runs away from `night`; raises `NightLocked`, naming the holder, when one is there already."""
+        with self._store.lock(names.night_lock(night), night=night.isoformat(), run_id=run_id, now=self._clock()):
+            yield
+
+    def commit(self, tables: Mapping[str, pa.Table], *, night: date, run_id: str, publish: bool = True) -> list[Partition]:
+        """Bring all of `tables` into the lake for `night`, in one commit: after a crash, all of them are there or none.
+
+        With `publish` False they are kept: read through the log, but not where readers glob, until a later commit publishes them.
+        A table without rows is a file without rows, so that an empty night can be seen.
+        """
+        names.run_name(run_id)
+        ready = {names.table_name(name): conformed(name, table) for name, table in tables.items()}
+        if not ready:
+            raise Fatal(f"a commit needs at least one table, got none (night {night}, run {run_id})")
+        with self._store.writing():
+            self._ensure_format()
+            before = self._log()
+            for name, table in ready.items():
+                if (last := before.columns(name)) is not None:
+                    parquet.require_compatible(name, last, parquet.columns(table.schema))
+            commit = self._record(ready, before, night=night, run_id=run_id, publish=publish)
+            if publish:
+                self._publish(commit, commit.tables)
+        return [self._partition(commit, entry) for entry in commit.tables]
+
+    def repair(self) -> list[Partition]:
+        """Put in place what is committed but not (or not rightly) published, remove what dead runs left. Doing it again does nothing."""
+        if not self._store.find(names.COMMITS):
+            return []
+        done = []
+        with self._store.writing() as may_sweep:
+            now = self._log()
+            for (table, night), (commit, entry) in now.latest_published().items():
+                if not self._store.is_published(entry.path, names.published(table, night)):
+                    self._publish(commit, (entry,))
+                    log.warning("repaired %s of night %s from commit %s", table, night, commit.name)
+                    done.append(self._partition(commit, entry))
+            if may_sweep:
+                self._sweep(now)
+        return done
+
+    def stage(self, night: date) -> Stage:
+        """The workbench of `night`."""
+        return Stage(self._store, night)
+
+    def write_state(self, name: str, text: str) -> None:
+        """Remember `text` under `name`, atomically."""
+        self._store.write(names.state_file(name), text.encode())
+
+    def write_file(self, relative: str, data: bytes) -> str:
+        """Write a free file such as `_reports/2026-11-20/report.html`, atomically; returns what a reader opens."""
+        self._store.write(names.free_file(relative), data)
+        return self._store.address(relative)
+
+    # Reading
+
+    def read_state(self, name: str) -> str | None:
+        """The text remembered under `name`, None when there is none."""
+        data = self._store.read(names.state_file(name))
+        return None if data is None else data.decode()
+
+    def read_file(self, relative: str) -> bytes:
+        """The bytes of a free file."""
+        data = self._store.read(names.free_file(relative))
+        if data is None:
+            raise Fatal(f"there is no file {self._store.address(relative)}")
+        return data
+
+    def files(self, table: str, *, nights: Collection[date] | None = None, as_of: datetime | None = None) -> list[str]:
+        """The immutable files that hold `table`, by night, kept ones included; with `as_of`, as they were known at that time."""
+        return [self._store.address(entry.path) for entry in self._entries(table, nights, as_of)]
+
+    def nights(self, table: str) -> list[date]:
+        """The nights `table` has a commit for, in order."""
+        return list(self._log().latest(table))
+
+    def tables(self) -> list[str]:
+        """The tables that have a published night, sorted."""
+        return sorted({table for table, _ in self._log().latest_published()})
+
+    def published(self, night: date) -> bool:
+        """True when a publishing commit of `night` exists."""
+        return any(commit.publish and commit.night == night for commit in self._log().commits)
+
+    def read(
+        self,
+        table: str,
+        *,
+        nights: Collection[date] | None = None,
+        columns: Collection[str] | None = None,
+        as_of: datetime | None = None,
+    ) -> pa.Table:
+        """The rows of `table`, by night; columns that an older night lacks are null. Without any night: no rows, the contract's schema."""
+        entries = self._entries(table, nights, as_of)
+        files = [pq.ParquetFile(self.filesystem.open(self._store.address(entry.path)), pre_buffer=True) for entry in entries]
+        schema = schema_of(table, [file.schema_arrow for file in files], columns)
+        if not files:
+            return schema.empty_table()
+        parts = []
+        for file in files:
+            with file:
+                here = [name for name in schema.names if name in file.schema_arrow.names]
+                parts.append(read_as(file.read(columns=here), schema))
+        return pa.concat_tables(parts)
+
+    # Inside
+
+    def _entries(self, table: str, nights: Collection[date] | None, as_of: datetime | None) -> list[Entry]:
+        wanted = None if nights is None else set(nights)
+        found = self._log().as_of(as_of).latest(names.table_name(table))
+        return [entry for night, entry in found.items() if wanted is None or night in wanted]
+
+    def _log(self) -> Log:
+        """The whole log; records never change, so each is read once."""
+        there = [path for path in self._store.find(names.COMMITS) if path.endswith(".json")]
+        for path, data in self._store.read_many([path for path in there if path not in self._seen]).items():
+            self._seen[path] = Commit.from_json(data, self._store.address(path))
+        return Log.of(self._seen[path] for path in there)
+
+    def _record(self, tables: Mapping[str, pa.Table], before: Log, *, night: date, run_id: str, publish: bool) -> Commit:
+        """Write the immutable files and the record; on any failure nothing of this commit stays."""
+        known = before.objects()
+        entries: list[Entry] = []
+        try:
+            for name, table in tables.items():
+                entries.append(self._write_object(name, table, before.latest(name).get(night), night=night, run_id=run_id))
+            commit = Commit(
+                time=before.next_time(self._clock()), run_id=run_id, night=night, publish=publish, tables=tuple(entries)
+            )
+            self._store.write(names.commit_file(commit.name), commit.to_json())
+        except BaseException:
+            for entry in entries:
+                if entry.path not in known:
+                    self._store.remove(entry.path)
+            raise
+        return commit
+
+    def _write_object(self, name: str, table: pa.Table, last: Entry | None, *, night: date, run_id: str) -> Entry:
+        """Write one table's immutable file, or take the one of the night's last commit when the bytes are the same."""
+        with self._store.scratch(f"{names.OBJECTS}/{name}/{night.isoformat()}") as path:
+            parquet.write(table, path)
+            digest, size = parquet.sha256(path), path.stat().st_size
+            if last is not None and last.sha256 == digest:
+                return last
+            relative = names.object_file(name, night, run_id, digest)
+            self._store.place(path, relative, immutable=True)
+        shape = parquet.columns(table.schema)
+        return Entry(
+            table=name,
+            path=relative,
+            rows=table.num_rows,
+            bytes=size,
+            sha256=digest,
+            fingerprint=parquet.fingerprint(shape),
+            columns=shape,
+        )
+
+    def _publish(self, commit: Commit, entries: Collection[Entry]) -> None:
+        for entry in entries:
+            try:
+                self._store.publish(entry.path, names.published(entry.table, commit.night))
+            except FileNotFoundError as error:
+                raise LakeDamaged(
+                    f"{self._store.address(entry.path)} is missing, though commit {commit.name} names it; restore it from a backup"
+                ) from error
+
+    def _sweep(self, now: Log) -> None:
+        """Remove unfinished files and immutable ones that no commit names. Only while nobody else can be writing."""
+        named = now.objects()
+        orphans = [path for path in self._store.find(names.OBJECTS) if path not in named]
+        for path in [*self._store.leftovers(), *orphans]:
+            log.warning("removed %s, left by a run that did not finish", self._store.address(path))
+            self._store.remove(path)
+
+    def _partition(self, commit: Commit, entry: Entry) -> Partition:
+        relative = names.published(entry.table, commit.night) if commit.publish else entry.path
+        return Partition(table=entry.table, night=commit.night, path=self._store.address(relative), rows=entry.rows)
+
+    def _check_format(self) -> None:
+        data = self._store.read(names.FORMAT_FILE)
+        if data is None:
+            return
+        try:
+            found = int(json.loads(data)["format"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise LakeDamaged(f"{self._store.address(names.FORMAT_FILE)} cannot be read: {error}") from error
+        if found > FORMAT:
+            raise LakeTooNew(
+                f"the lake {self.root} has layout version {found}, this nightdesk knows versions up to {FORMAT}; use a newer one"
+            )
+
+    def _ensure_format(self) -> None:
+        self._check_format()
+        if self._store.read(names.FORMAT_FILE) is None:
+            self._store.write(names.FORMAT_FILE, json.dumps({"format": FORMAT}).encode())
