@@ -1,8 +1,36 @@
-"""Fixtures every room's tests share."""
+"""Fixtures every room's tests share: no test leaves this machine, and none touches the desk of the person who runs it."""
 
+import importlib.util
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from flows.settings import SILENCE
+
+GUARD = Path(__file__).parent / "guard"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse outbound connections in this process and in every Python process it starts, from before the first import of a library."""
+    spec = importlib.util.spec_from_file_location("nightdesk_guard", GUARD / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+    os.environ.update(SILENCE)
+    for name in [name for name in os.environ if name.startswith(("NIGHTDESK_", "PREFECT_API")) and name != "NIGHTDESK_GUARD_LOG"]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """State of Prefect and of the desk goes to a temporary folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTDESK_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -10,5 +38,5 @@ def shared_data() -> Path:
     """The public data sets beside the checkout; they are never shipped, so a test that needs them skips where they are missing."""
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"needs the public data sets in {folder.name}/ beside the checkout")
+        pytest.skip(f"needs the public data sets in {folder.parent.name}/{folder.name} beside the checkout")
     return folder

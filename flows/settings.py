@@ -1,0 +1,237 @@
+"""The settings of a desk: one TOML file and `NIGHTDESK_*` environment variables, composed from the parts' own configurations.
+
+The only reader of the process environment. A setting is taken from the call, else from the environment (`NIGHTDESK_LAKE`,
+`NIGHTDESK_CLUSTER__WORKERS`), else from the TOML file, else from its default. The file is the one named, else `NIGHTDESK_SETTINGS`, else
+`nightdesk.toml` in the working directory, else in the home, else the shipped sample's. A name that is no setting is refused. Secrets are
+written in the file as `${NAME}` and read from the environment here and nowhere else. It does not check the outside world: `nightdesk
+doctor` does.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import tomllib
+from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from data_contracts.errors import Fatal
+from tasks.cluster import ClusterConfig
+from tasks.sources import SourceConfig
+
+PACKAGE = Path(__file__).resolve().parent
+SAMPLE = PACKAGE / "sample"
+SAMPLE_SETTINGS = SAMPLE / "nightdesk.toml"
+SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SILENCE = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+}
+
+
+class SettingsRefused(Fatal):
+    """A settings file or variable is wrong: the text names it, what was given and what is allowed."""
+
+
+class Limits(BaseModel):
+    """When a night fails, and how far back it looks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    max_failed_share: float = Field(0.2, ge=0, le=1, description="the share of a night's rows that may fail their contract")
+    lookback_nights: int = Field(30, ge=1, description="earlier nights searched for repeats, versions and copies")
+
+
+class Scoring(BaseModel):
+    """Which models score a night."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str = Field("champion", description="champion, sentiment/3, or a bundle's directory; several with commas, one a task")
+    train_if_missing: bool = Field(True, description="fine-tune on the shipped sample when there is no champion")
+    min_ner_score: float = Field(0.5, ge=0, le=1, description="entities below this probability are left out")
+
+
+class Alerting(BaseModel):
+    """Which monitors watch a night, and where their alerts go: plugin name -> its own settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    monitors: dict[str, dict[str, Any]] = Field(
+        default_factory=lambda: {
+            "negative_surge": {},
+            "volume_surge": {},
+            "contract_failures": {},
+            "source_silent": {},
+            "source_failed": {},
+            "class_shift": {},
+        }
+    )
+    sinks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    cooldown_hours: float = Field(24.0, ge=0, description="the same key is not sent again within this time")
+    max_alerts: int = Field(50, ge=1, description="more than these in a night are sent as one digest")
+
+
+class Settings(BaseSettings):
+    """Everything a night needs to know."""
+
+    model_config = SettingsConfigDict(env_prefix="NIGHTDESK_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    home: Path = Field(description="local state: the model registry, checkpoints, the default lake")
+    lake: str = Field(description="where the tables are: a directory or any fsspec/pyarrow URL")
+    timezone: str = Field("America/New_York", description="the zone of the cut-off (IANA name)")
+    cutoff: dt.time = Field(dt.time(22, 0), description="the local time at which a night ends")
+    keep_raw: bool = Field(False, description="keep title, body and row as delivered beside the normalised text")
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    limits: Limits = Limits()
+    scoring: Scoring = Scoring()
+    alerting: Alerting = Alerting()
+    cluster: ClusterConfig = ClusterConfig()
+    tracking_uri: str | None = Field(None, description="an MLflow tracking server; a local database in the home by default")
+    allow_hub: bool = Field(False, description="let trunks be fetched from a model hub by name")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is no IANA time zone such as 'America/New_York'") from error
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _distinct_names(cls, value: tuple[SourceConfig, ...]) -> tuple[SourceConfig, ...]:
+        names = [source.name for source in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two sources are named {', '.join(twice)}; each needs its own name")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file, whose contents are the init arguments."""
+        return env_settings, init_settings
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of the cut-off."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Where MLflow keeps runs and the registry."""
+        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    def sources_of(self, night: dt.date) -> tuple[SourceConfig, ...]:
+        """The sources, with `{night}` in a location replaced by the night's ISO date."""
+        return tuple(replace(source, location=source.location.replace("{night}", night.isoformat())) for source in self.sources)
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """`NIGHTDESK_HOME`, else `.nightdesk` in the checkout this runs from, else in the user's home; a worker's directory plays no part."""
+    if given := environ.get("NIGHTDESK_HOME"):
+        return Path(given).expanduser().resolve()
+    checkout = PACKAGE.parent
+    return (checkout if (checkout / "pyproject.toml").is_file() else Path.home()) / ".nightdesk"
+
+
+def find_file(given: str | None, environ: Mapping[str, str]) -> Path:
+    """The settings file: the one given, else the environment's, the working directory's, the home's, the shipped sample's.
+
+    Raises:
+        SettingsRefused: a file that was named is not there.
+    """
+    if named := given or environ.get("NIGHTDESK_SETTINGS"):
+        path = Path(named).expanduser().resolve()
+        if not path.is_file():
+            raise SettingsRefused(f"the settings file {path} is not there; name a TOML file, or leave it out to use the shipped sample's")
+        return path
+    for path in (Path("nightdesk.toml").resolve(), default_home(environ) / "nightdesk.toml"):
+        if path.is_file():
+            return path
+    return SAMPLE_SETTINGS
+
+
+def load(given: str | None = None, *, lake: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Compose the settings.
+
+    Args:
+        given: a TOML file; see the module's text for what is used without one.
+        lake: goes before `NIGHTDESK_LAKE` and the file.
+        environ: the environment; the process's own by default.
+
+    Raises:
+        SettingsRefused: the file is not TOML, a name is no setting, a value is not allowed, or a secret is not set.
+    """
+    environ = os.environ if environ is None else environ
+    path = find_file(given, environ)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsRefused(f"the settings file {path} is not TOML: {error}") from error
+    values = _resolve_secrets(values, environ, path)
+    home = Path(environ.get("NIGHTDESK_HOME") or values.get("home") or default_home(environ)).expanduser().resolve()
+    values["home"] = home
+    values["lake"] = _absolute(lake or environ.get("NIGHTDESK_LAKE") or values.get("lake") or str(home / "lake"))
+    for source in values.get("sources", []):
+        if isinstance(source, dict) and isinstance(place := source.get("location"), str):
+            source["location"] = _absolute(place, base=path.parent)
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (given: {str(e['input'])[:80]!r})" for e in error.errors()]
+        raise SettingsRefused(f"the settings in {path} are not allowed:\n  " + "\n  ".join(lines)) from error
+    return settings.model_copy(update={"home": home, "lake": values["lake"]})
+
+
+def quiet(environ: MutableMapping[str, str] | None = None) -> None:
+    """Switch off, before they are imported, all usage statistics of the libraries; and keep Prefect's own state in the home.
+
+    Prefect's directory is left alone where a user chose one, a server, or has profiles. What is set already is never overwritten.
+    """
+    environ = os.environ if environ is None else environ
+    for name, value in SILENCE.items():
+        environ.setdefault(name, value)
+    chosen = "PREFECT_HOME" in environ or "PREFECT_API_URL" in environ or (Path.home() / ".prefect" / "profiles.toml").is_file()
+    if not chosen:
+        environ["PREFECT_HOME"] = str(default_home(environ) / "prefect")
+        environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+        environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+
+
+def _absolute(place: str, base: Path | None = None) -> str:
+    """A URL as it is; a path made absolute, relative to `base` or the working directory."""
+    return place if "://" in place else str((base or Path.cwd()) / Path(place).expanduser())
+
+
+def _resolve_secrets(value: Any, environ: Mapping[str, str], path: Path) -> Any:
+    """`${NAME}` in any text replaced by the environment's value."""
+    if isinstance(value, dict):
+        return {key: _resolve_secrets(item, environ, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve_secrets(item, environ, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def resolve(match: re.Match[str]) -> str:
+        if match[1] not in environ:
+            raise SettingsRefused(f"{path} asks for the secret ${{{match[1]}}}, but the environment has no variable {match[1]}")
+        return environ[match[1]]
+
+    return SECRET.sub(resolve, value)
