@@ -9,10 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
-from dataclasses import asdict
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -32,38 +31,57 @@ app = typer.Typer(
 notes = Console(stderr=True, highlight=False)
 
 DATE = ["%Y-%m-%d"]
-SettingsOption = Annotated[str | None, typer.Option("--settings", help="A TOML settings file; else NIGHTDESK_SETTINGS, ./nightdesk.toml, or the shipped sample's.")]
-LakeOption = Annotated[str | None, typer.Option("--lake", help="Where the tables are: a directory or a URL; else NIGHTDESK_LAKE or the settings.")]
+SettingsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--settings", help="A TOML settings file; else NIGHTDESK_SETTINGS, ./nightdesk.toml, or the shipped sample's."
+    ),
+]
+LakeOption = Annotated[
+    str | None,
+    typer.Option("--lake", help="Where the tables are: a directory or a URL; else NIGHTDESK_LAKE or the settings."),
+]
 ModelOption = Annotated[str, typer.Option("--model", help="champion, sentiment/3, or a bundle's directory.")]
 
 
-class Task(str, Enum):
+class Task(StrEnum):
     """What a model can be evaluated and fine-tuned for."""
 
     sentiment = "sentiment"
     ner = "ner"
 
 
-class By(str, Enum):
+class By(StrEnum):
     """Which night an article belongs to."""
 
     first_seen = "first_seen"
     published = "published"
 
 
-@app.command(epilog="Examples:  nightdesk run    nightdesk run --night 2026-03-02 --night 2026-03-03    nightdesk run --settings desk.toml --rescore")
+@app.command(
+    epilog="Examples:  nightdesk run    nightdesk run --night 2026-03-02 --night 2026-03-03    nightdesk run --settings desk.toml --rescore"
+)
 def run(
-    night: Annotated[list[dt.datetime] | None, typer.Option(formats=DATE, help="A night, by the date it ends on; may be given again. Default: the last one ended.")] = None,
+    night: Annotated[
+        list[dt.datetime] | None,
+        typer.Option(
+            formats=DATE, help="A night, by the date it ends on; may be given again. Default: the last one ended."
+        ),
+    ] = None,
     settings: SettingsOption = None,
     lake: LakeOption = None,
-    by: Annotated[By, typer.Option(help="first_seen: live feeds. published: only what was published within the night.")] = By.first_seen,
+    by: Annotated[
+        By, typer.Option(help="first_seen: live feeds. published: only what was published within the night.")
+    ] = By.first_seen,
     rescore: Annotated[bool, typer.Option("--rescore", help="Score again what has a published score.")] = False,
 ) -> None:
     """Run nights: ingest, contract, score, watch, publish, report, notify."""
     from flows.nightly import nightly
 
     for one in night or [None]:
-        page = nightly(night=one.date() if one else None, settings_file=settings, lake=lake, by=by.value, rescore=rescore)
+        page = nightly(
+            night=one.date() if one else None, settings_file=settings, lake=lake, by=by.value, rescore=rescore
+        )
         notes.print(f"report: {page}")
 
 
@@ -73,14 +91,20 @@ def backfill(
     last: Annotated[dt.datetime, typer.Option(formats=DATE, help="The latest night.")],
     settings: SettingsOption = None,
     lake: LakeOption = None,
-    by: Annotated[By, typer.Option(help="published: an article belongs to the night of its publication.")] = By.published,
+    by: Annotated[
+        By, typer.Option(help="published: an article belongs to the night of its publication.")
+    ] = By.published,
     redo: Annotated[bool, typer.Option("--redo", help="Run again what is published already.")] = False,
-    rescore: Annotated[bool, typer.Option("--rescore", help="With --redo: score again what has a published score.")] = False,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="With --redo: score again what has a published score.")
+    ] = False,
 ) -> None:
     """Run every night of a range over files, skipping what is done; a failed night does not stop the others."""
     from flows.backfill import backfill as flow
 
-    outcomes = flow(first=first.date(), last=last.date(), settings_file=settings, lake=lake, by=by.value, redo=redo, rescore=rescore)
+    outcomes = flow(
+        first=first.date(), last=last.date(), settings_file=settings, lake=lake, by=by.value, redo=redo, rescore=rescore
+    )
     table = Table("night", "state", "minutes", "reason")
     for outcome in outcomes:
         table.add_row(str(outcome.night), outcome.state, f"{outcome.minutes:.2f}", outcome.reason)
@@ -108,10 +132,17 @@ def evaluate(
     Console().print(table)
 
 
-@app.command(epilog='Example:  echo \'{"id": "1", "title": "Quillon cuts its outlook", "body": null}\' > in.jsonl; nightdesk score --input in.jsonl --output scored')
+@app.command(epilog="Example:  nightdesk score --input articles.jsonl --output scored")
 def score(
-    source: Annotated[Path, typer.Option("--input", exists=True, dir_okay=False, help='JSONL rows {"id", "title", "body"}; body may be null.')],
-    output: Annotated[Path, typer.Option(file_okay=False, help="Where scored_articles.parquet and entity_mentions.parquet go.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--input", exists=True, dir_okay=False, help='JSONL rows {"id", "title", "body"}; body may be null.'
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(file_okay=False, help="Where scored_articles.parquet and entity_mentions.parquet go.")
+    ],
     model: ModelOption = "champion",
     settings: SettingsOption = None,
 ) -> None:
@@ -122,12 +153,21 @@ def score(
     notes.print(f"{summary.scored} scored, {summary.mentions} entities, {summary.failed} failed -> {output}")
 
 
-@app.command(epilog="Examples:  nightdesk finetune --task sentiment --train a.jsonl --train b.jsonl --dev dev.jsonl --output bundle    nightdesk finetune")
+@app.command(
+    epilog="Examples:  nightdesk finetune --task sentiment --train a.jsonl --train b.jsonl --dev dev.jsonl --output bundle    nightdesk finetune"
+)
 def finetune(
     task: Annotated[str, typer.Option(help="sentiment, ner or all.")] = "all",
-    train: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Labelled JSONL to fit; may be given again. Default: the shipped sample.")] = None,
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Labelled JSONL to fit; may be given again. Default: the shipped sample."
+        ),
+    ] = None,
     dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Labelled JSONL to choose by.")] = None,
-    output: Annotated[Path | None, typer.Option(file_okay=False, help="Leave a bundle here, outside the registry.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Leave a bundle here, outside the registry.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0.0, help="Default: the recipe's.")] = None,
@@ -138,15 +178,30 @@ def finetune(
     if task not in ("sentiment", "ner", "all"):
         raise typer.BadParameter(f"{task!r}; allowed: sentiment, ner, all", param_hint="--task")
     if task == "all" and (train or dev or output):
-        raise typer.BadParameter("--task all trains on the shipped sample; name --task sentiment or --task ner for files of your own", param_hint="--task")
+        raise typer.BadParameter(
+            "--task all trains on the shipped sample; name --task sentiment or --task ner for files of your own",
+            param_hint="--task",
+        )
     if bool(train) != bool(dev):
         raise typer.BadParameter("--train and --dev go together", param_hint="--train")
     from flows.offline import finetune_files
 
-    finetune_files(task, train or [], dev, output, workers=workers, epochs=epochs, learning_rate=learning_rate, seed=seed, settings=load(settings))
+    finetune_files(
+        task,
+        train or [],
+        dev,
+        output,
+        workers=workers,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=seed,
+        settings=load(settings),
+    )
 
 
-@app.command(epilog='Example:  nightdesk sql "SELECT entity, articles, mean_score FROM daily_entity_sentiment ORDER BY articles DESC LIMIT 10"')
+@app.command(
+    epilog='Example:  nightdesk sql "SELECT entity, articles, mean_score FROM daily_entity_sentiment ORDER BY articles DESC LIMIT 10"'
+)
 def sql(
     query: Annotated[str, typer.Argument(help="A query over the published tables.")],
     lake: LakeOption = None,
@@ -179,7 +234,12 @@ def doctor(settings: SettingsOption = None, lake: LakeOption = None) -> None:
     findings = examine(settings, lake)
     table = Table("", "what", "found", "what to do", show_lines=False)
     for finding in findings:
-        table.add_row("[green]ok[/]" if finding.good else ("[red]no[/]" if finding.needed else "[yellow]--[/]"), finding.what, finding.found, finding.remedy)
+        table.add_row(
+            "[green]ok[/]" if finding.good else ("[red]no[/]" if finding.needed else "[yellow]--[/]"),
+            finding.what,
+            finding.found,
+            finding.remedy,
+        )
     Console().print(table)
     if any(not finding.good and finding.needed for finding in findings):
         raise typer.Exit(1)

@@ -6,8 +6,8 @@ import datetime as dt
 from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-
 from tasks.notify import Notified
+
 from tasks.publish import Published
 from tasks.report import summary_markdown
 
@@ -15,7 +15,9 @@ from tasks.report import summary_markdown
 def show_night(lake_url: str, night: dt.date, published: Published, sent: Notified, page: str) -> None:
     """Write the night's artifacts: a table of rows a table, the report's summary, and a link to the page."""
     rows = [{"table": p.table, "rows": p.rows, "path": p.path} for p in published.partitions]
-    create_table_artifact(table=rows, key=f"night-{night}-tables", description="published" if published.changed else "unchanged")
+    create_table_artifact(
+        table=rows, key=f"night-{night}-tables", description="published" if published.changed else "unchanged"
+    )
     outcome = f"\n\nAlerts: {sent.sent} sent, {sent.suppressed} within their cooldown, {sent.uncertain} uncertain, {sent.failed} failed."
     create_markdown_artifact(markdown=summary_markdown(lake_url, night=night) + outcome, key=f"night-{night}-summary")
     link = page if "://" in page else Path(page).as_uri()

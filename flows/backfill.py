@@ -94,7 +94,14 @@ def _conclude(outcomes: list[Outcome]) -> list[Outcome]:
     rows = [{"night": str(o.night), "state": o.state, "minutes": o.minutes, "reason": o.reason} for o in outcomes]
     create_table_artifact(table=rows, key="backfill-nights", description="what became of each night")
     failed = [o for o in outcomes if o.state == "failed"]
-    get_run_logger().info("%d nights: %d done, %d skipped, %d failed", len(outcomes), *(sum(o.state == s for o in outcomes) for s in ("done", "skipped", "failed")))
+    get_run_logger().info(
+        "%d nights: %d done, %d skipped, %d failed",
+        len(outcomes),
+        *(sum(o.state == s for o in outcomes) for s in ("done", "skipped", "failed")),
+    )
     if failed:
-        raise NightsFailed(f"{len(failed)} of {len(outcomes)} nights failed; run the same range again to redo only these: " + "; ".join(f"{o.night}: {o.reason}" for o in failed))
+        raise NightsFailed(
+            f"{len(failed)} of {len(outcomes)} nights failed; run the same range again to redo only these: "
+            + "; ".join(f"{o.night}: {o.reason}" for o in failed)
+        )
     return outcomes

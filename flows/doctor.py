@@ -44,9 +44,18 @@ def examine(settings_file: str | None, lake: str | None) -> list[Finding]:
     try:
         settings = load(settings_file, lake=lake)
     except NightdeskError as error:
-        return [*findings, Finding(what="settings", good=False, found=str(error), remedy="mend the file or the variable it names")]
+        return [
+            *findings,
+            Finding(what="settings", good=False, found=str(error), remedy="mend the file or the variable it names"),
+        ]
     night = last_ended(dt.datetime.now(dt.UTC), settings.zone, settings.cutoff)
-    findings.append(Finding(what="settings", good=True, found=f"{find_file(settings_file, os.environ)}; the last night that ended is {night}"))
+    findings.append(
+        Finding(
+            what="settings",
+            good=True,
+            found=f"{find_file(settings_file, os.environ)}; the last night that ended is {night}",
+        )
+    )
     return [*findings, *_places(settings), *_trunk(), *_champions(settings), *_sources(settings, night)]
 
 
@@ -57,14 +66,18 @@ def _machine() -> Iterator[Finding]:
     yield Finding(
         what="packages",
         good=not differing,
-        found="as locked" if not differing else "; ".join(differing[:5]) + (f" and {len(differing) - 5} more" if len(differing) > 5 else ""),
+        found="as locked"
+        if not differing
+        else "; ".join(differing[:5]) + (f" and {len(differing) - 5} more" if len(differing) > 5 else ""),
         remedy="" if not differing else "make install",
         needed=False,
     )
     import torch
 
     gpus = torch.cuda.device_count()
-    found = f"torch {torch.__version__}, " + (f"{gpus} GPU: {torch.cuda.get_device_name(0)}" if gpus else f"no GPU, {os.cpu_count()} CPUs")
+    found = f"torch {torch.__version__}, " + (
+        f"{gpus} GPU: {torch.cuda.get_device_name(0)}" if gpus else f"no GPU, {os.cpu_count()} CPUs"
+    )
     yield Finding(what="computing", good=True, found=found)
 
 
@@ -89,7 +102,13 @@ def _places(settings: Settings) -> Iterator[Finding]:
     else:
         yield _writable("lake", Path(settings.lake))
     free = shutil.disk_usage(_existing(settings.home)).free / 2**30
-    yield Finding(what="disk", good=free >= MIN_FREE_GIB, found=f"{free:.0f} GiB free", remedy=f"keep {MIN_FREE_GIB:.0f} GiB free", needed=False)
+    yield Finding(
+        what="disk",
+        good=free >= MIN_FREE_GIB,
+        found=f"{free:.0f} GiB free",
+        remedy=f"keep {MIN_FREE_GIB:.0f} GiB free",
+        needed=False,
+    )
 
 
 def _existing(path: Path) -> Path:
@@ -101,9 +120,16 @@ def _writable(what: str, path: Path) -> Finding:
     folder = _existing(path)
     try:
         with tempfile.NamedTemporaryFile(dir=folder):
-            return Finding(what=what, good=True, found=f"{path}, writable" + ("" if folder == path else " (not made yet)"))
+            return Finding(
+                what=what, good=True, found=f"{path}, writable" + ("" if folder == path else " (not made yet)")
+            )
     except OSError as error:
-        return Finding(what=what, good=False, found=f"{path}: {error.strerror}", remedy="give this user the right to write there, or name another place")
+        return Finding(
+            what=what,
+            good=False,
+            found=f"{path}: {error.strerror}",
+            remedy="give this user the right to write there, or name another place",
+        )
 
 
 def _remote_lake(url: str) -> Finding:
@@ -113,7 +139,9 @@ def _remote_lake(url: str) -> Finding:
         nights = Lake.open(url).nights("articles")
         return Finding(what="lake", good=True, found=f"{url}: {len(nights)} published nights")
     except Exception as error:
-        return Finding(what="lake", good=False, found=f"{url}: {error}", remedy="check the URL, the credentials and the endpoint")
+        return Finding(
+            what="lake", good=False, found=f"{url}: {error}", remedy="check the URL, the credentials and the endpoint"
+        )
 
 
 def _trunk() -> Iterator[Finding]:
@@ -134,11 +162,20 @@ def _champions(settings: Settings) -> Iterator[Finding]:
     for task in TASKS:
         try:
             path = registry.champion(task)
-            found = f"digest {load_bundle(path).digest[:12]}" if path else "none yet: the next night fine-tunes one on the shipped sample"
+            found = (
+                f"digest {load_bundle(path).digest[:12]}"
+                if path
+                else "none yet: the next night fine-tunes one on the shipped sample"
+            )
             remedy = "" if path else f"nightdesk finetune --task {task}"
             yield Finding(what=f"champion {task}", good=path is not None, found=found, remedy=remedy, needed=False)
         except Exception as error:
-            yield Finding(what=f"champion {task}", good=False, found=f"{type(error).__name__}: {error}", remedy="nightdesk finetune registers a new one")
+            yield Finding(
+                what=f"champion {task}",
+                good=False,
+                found=f"{type(error).__name__}: {error}",
+                remedy="nightdesk finetune registers a new one",
+            )
 
 
 def _sources(settings: Settings, night: dt.date) -> Iterator[Finding]:
@@ -147,4 +184,10 @@ def _sources(settings: Settings, night: dt.date) -> Iterator[Finding]:
     for source in settings.sources_of(night):
         good, found = reachable(source)
         named = f"{source.location}: {found}"
-        yield Finding(what=f"source {source.name}", good=good, found=named, remedy="" if good else "a night goes on without it, and says so", needed=False)
+        yield Finding(
+            what=f"source {source.name}",
+            good=good,
+            found=named,
+            remedy="" if good else "a night goes on without it, and says so",
+            needed=False,
+        )

@@ -13,22 +13,21 @@ from typing import Literal
 from uuid import uuid4
 
 from prefect import flow, get_run_logger, runtime
+from tasks.ingest import ingest
+from tasks.notify import notify
+from tasks.registry import Registry
+from tasks.score import score
+from tasks.validate import validate, validate_alerts, validate_scores
+from tasks.watch import watch
 
-from data_contracts.errors import ContractBroken
 from data_contracts.labels import TASKS
 from flows.artifacts import show_night
 from flows.finetune import SAMPLE_LABELLED, finetune
 from flows.nights import last_ended, window_of
 from flows.settings import Settings, load, quiet
-from tasks.ingest import ingest
 from tasks.lake import Lake
-from tasks.notify import notify
 from tasks.publish import publish
-from tasks.registry import Registry
 from tasks.report import report
-from tasks.score import score
-from tasks.validate import validate, validate_alerts, validate_scores
-from tasks.watch import watch
 
 
 def night_asked_for(night: dt.date | None, settings: Settings, now: dt.datetime) -> dt.date:
@@ -56,7 +55,7 @@ def nightly(
         night: The night to run, named by the date it ends on. Empty: the last night whose cut-off has passed when the run was scheduled.
         settings_file: A TOML settings file on the worker. Empty: NIGHTDESK_SETTINGS, nightdesk.toml, or the shipped sample's.
         lake: Where the tables are, a directory or a URL. Empty: as the settings say.
-        by: first_seen: everything not seen on another night belongs to this one (live feeds). published: what was published within the night (backfills over files).
+        by: first_seen: what no other night has seen belongs to this one (live feeds). published: what was published within it (backfills).
         take_undated: With published: whether rows without a usable time are quarantined on this night.
         rescore: Score articles again that have a published score, for instance with a new champion.
     """
@@ -128,7 +127,9 @@ def models_for(settings: Settings) -> list[Path]:
     champions = {task: registry.champion(task) for task in TASKS}
     missing = [task for task, bundle in champions.items() if bundle is None]
     if missing and settings.scoring.train_if_missing:
-        get_run_logger().warning("no champion model for %s: fine-tuning one on the shipped sample %s", " and ".join(missing), SAMPLE_LABELLED)
+        get_run_logger().warning(
+            "no champion model for %s: fine-tuning one on the shipped sample %s", " and ".join(missing), SAMPLE_LABELLED
+        )
         finetune(task="all" if len(missing) == len(TASKS) else missing[0])
         champions = {task: registry.champion(task) for task in TASKS}
     return list(dict.fromkeys(bundle for bundle in champions.values() if bundle is not None))

@@ -39,8 +39,9 @@ def bundle_named(model: str, task: str | None, settings: Settings) -> list[Path]
     Raises:
         Fatal: it is none of these; the text lists what there is.
     """
-    from data_contracts.labels import TASKS
     from tasks.registry import Registry
+
+    from data_contracts.labels import TASKS
 
     if Path(model).is_dir():
         return [Path(model)]
@@ -50,15 +51,19 @@ def bundle_named(model: str, task: str | None, settings: Settings) -> list[Path]
     found = [registry.champion(name) for name in ([task] if task else TASKS)]
     paths = list(dict.fromkeys(path for path in found if path is not None))
     if not paths:
-        raise Fatal(f"there is no champion model{f' for {task}' if task else ''} in {settings.home}; run `nightdesk finetune`, or name a bundle's directory with --model")
+        raise Fatal(
+            f"there is no champion model{f' for {task}' if task else ''} in {settings.home}; "
+            "run `nightdesk finetune`, or name a bundle's directory with --model"
+        )
     return paths
 
 
 def evaluate_file(task: str, data: Path, model: str, settings: Settings) -> dict[str, Any]:
     """Evaluate on a labelled file; the mapping is what `nightdesk evaluate --json` prints."""
-    from data_contracts.labelled import read_labelled
     from models.bundle import load
     from models.evaluation import evaluate
+
+    from data_contracts.labelled import read_labelled
 
     labelled = read_labelled(data, task)
     for row in labelled.rejected:
@@ -66,7 +71,10 @@ def evaluate_file(task: str, data: Path, model: str, settings: Settings) -> dict
     if not labelled.examples:
         raise Fatal(f"{data} holds no usable {task} example; {len(labelled.rejected)} rows were left out")
     bundle = load(bundle_named(model, task, settings)[0])
-    return evaluate(bundle.path, task, labelled.examples).to_json() | {"model_digest": bundle.digest, "rejected": len(labelled.rejected)}
+    return evaluate(bundle.path, task, labelled.examples).to_json() | {
+        "model_digest": bundle.digest,
+        "rejected": len(labelled.rejected),
+    }
 
 
 def score_file(source: Path, output: Path, model: str, settings: Settings) -> Summary:
@@ -87,7 +95,9 @@ def score_file(source: Path, output: Path, model: str, settings: Settings) -> Su
             prediction = predictor.predict(_table(chunk, start))
             articles.append(_named(prediction.articles, rows))
             mentions.append(_named(prediction.mentions, rows))
-            for key, error in zip(prediction.failures["id"].to_pylist(), prediction.failures["error"].to_pylist(), strict=True):
+            for key, error in zip(
+                prediction.failures["id"].to_pylist(), prediction.failures["error"].to_pylist(), strict=True
+            ):
                 failures.append((0, error, json.dumps(rows[int(key)]).encode()))
             progress.advance(bar, len(chunk))
     scored = pa.concat_tables(articles) if articles else _named(predictor.predict(_table([], 0)).articles, rows)
@@ -149,7 +159,10 @@ def _write_failures(path: Path, failures: list[tuple[int, str, bytes]]) -> None:
     """Each row that could not be scored, with its reason; no file when there is none."""
     path.unlink(missing_ok=True)
     if failures:
-        lines = [json.dumps({"line": number, "error": error, "row": row.decode("utf-8", "replace")}) for number, error, row in failures]
+        lines = [
+            json.dumps({"line": number, "error": error, "row": row.decode("utf-8", "replace")})
+            for number, error, row in failures
+        ]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -160,7 +173,6 @@ def query_lake(query: str, lake: str, *, as_csv: bool) -> None:
         Fatal: DuckDB refuses the query; its own words are kept.
     """
     import duckdb
-
     from tasks.query import connect
 
     with connect(lake) as connection:
@@ -189,7 +201,7 @@ def write_report(night: dt.date | None, lake_url: str) -> str:
     from tasks.lake import Lake
     from tasks.report import report
 
-    nights = [n for n in Lake.open(lake_url).nights("scored_articles")]
+    nights = Lake.open(lake_url).nights("scored_articles")
     wanted = night or (nights[-1] if nights else None)
     if wanted is None or wanted not in nights:
         raise Fatal(f"given the night {wanted}; published in {lake_url}: {', '.join(map(str, nights)) or 'none'}")

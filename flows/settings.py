@@ -50,7 +50,9 @@ class Limits(BaseModel):
     """When a night fails, and how far back it looks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    max_failed_share: float = Field(0.2, ge=0, le=1, description="the share of a night's rows that may fail their contract")
+    max_failed_share: float = Field(
+        0.2, ge=0, le=1, description="the share of a night's rows that may fail their contract"
+    )
     lookback_nights: int = Field(30, ge=1, description="earlier nights searched for repeats, versions and copies")
 
 
@@ -58,7 +60,9 @@ class Scoring(BaseModel):
     """Which models score a night."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    model: str = Field("champion", description="champion, sentiment/3, or a bundle's directory; several with commas, one a task")
+    model: str = Field(
+        "champion", description="champion, sentiment/3, or a bundle's directory; several with commas, one a task"
+    )
     train_if_missing: bool = Field(True, description="fine-tune on the shipped sample when there is no champion")
     min_ner_score: float = Field(0.5, ge=0, le=1, description="entities below this probability are left out")
 
@@ -96,7 +100,9 @@ class Settings(BaseSettings):
     scoring: Scoring = Scoring()
     alerting: Alerting = Alerting()
     cluster: ClusterConfig = ClusterConfig()
-    tracking_uri: str | None = Field(None, description="an MLflow tracking server; a local database in the home by default")
+    tracking_uri: str | None = Field(
+        None, description="an MLflow tracking server; a local database in the home by default"
+    )
     allow_hub: bool = Field(False, description="let trunks be fetched from a model hub by name")
 
     @field_validator("timezone")
@@ -140,7 +146,9 @@ class Settings(BaseSettings):
 
     def sources_of(self, night: dt.date) -> tuple[SourceConfig, ...]:
         """The sources, with `{night}` in a location replaced by the night's ISO date."""
-        return tuple(replace(source, location=source.location.replace("{night}", night.isoformat())) for source in self.sources)
+        return tuple(
+            replace(source, location=source.location.replace("{night}", night.isoformat())) for source in self.sources
+        )
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
@@ -160,7 +168,9 @@ def find_file(given: str | None, environ: Mapping[str, str]) -> Path:
     if named := given or environ.get("NIGHTDESK_SETTINGS"):
         path = Path(named).expanduser().resolve()
         if not path.is_file():
-            raise SettingsRefused(f"the settings file {path} is not there; name a TOML file, or leave it out to use the shipped sample's")
+            raise SettingsRefused(
+                f"the settings file {path} is not there; name a TOML file, or leave it out to use the shipped sample's"
+            )
         return path
     for path in (Path("nightdesk.toml").resolve(), default_home(environ) / "nightdesk.toml"):
         if path.is_file():
@@ -195,7 +205,10 @@ def load(given: str | None = None, *, lake: str | None = None, environ: Mapping[
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (given: {str(e['input'])[:80]!r})" for e in error.errors()]
+        lines = [
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (given: {str(e['input'])[:80]!r})"
+            for e in error.errors()
+        ]
         raise SettingsRefused(f"the settings in {path} are not allowed:\n  " + "\n  ".join(lines)) from error
     return settings.model_copy(update={"home": home, "lake": values["lake"]})
 
@@ -208,7 +221,11 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
     environ = os.environ if environ is None else environ
     for name, value in SILENCE.items():
         environ.setdefault(name, value)
-    chosen = "PREFECT_HOME" in environ or "PREFECT_API_URL" in environ or (Path.home() / ".prefect" / "profiles.toml").is_file()
+    chosen = (
+        "PREFECT_HOME" in environ
+        or "PREFECT_API_URL" in environ
+        or (Path.home() / ".prefect" / "profiles.toml").is_file()
+    )
     if not chosen:
         environ["PREFECT_HOME"] = str(default_home(environ) / "prefect")
         environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
@@ -231,7 +248,9 @@ def _resolve_secrets(value: Any, environ: Mapping[str, str], path: Path) -> Any:
 
     def resolve(match: re.Match[str]) -> str:
         if match[1] not in environ:
-            raise SettingsRefused(f"{path} asks for the secret ${{{match[1]}}}, but the environment has no variable {match[1]}")
+            raise SettingsRefused(
+                f"{path} asks for the secret ${{{match[1]}}}, but the environment has no variable {match[1]}"
+            )
         return environ[match[1]]
 
     return SECRET.sub(resolve, value)

@@ -1,0 +1,1 @@
+"""Mathematics: trunks, heads, windows, training, scoring. No orchestration, no cluster, no network."""

@@ -48,7 +48,11 @@ def entities_tonight(entities: pl.DataFrame) -> str:
         .mark_bar(height=13)
         .encode(
             y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
-            x=alt.X("mean_score:Q", title="mean sentiment of its articles, from -1 (negative) to 1 (positive)", scale=alt.Scale(domain=[-1, 1])),
+            x=alt.X(
+                "mean_score:Q",
+                title="mean sentiment of its articles, from -1 (negative) to 1 (positive)",
+                scale=alt.Scale(domain=[-1, 1]),
+            ),
             color=alt.condition(alt.datum.mean_score < 0, alt.value(NEGATIVE), alt.value(POSITIVE)),
         )
         .properties(width=WIDTH - 200, height=alt.Step(20))
@@ -70,8 +74,15 @@ def entity_trends(history: pl.DataFrame) -> str:
         .encode(
             x=alt.X("night:O", title=None, axis=alt.Axis(labels=False, ticks=False)),
             y=alt.Y("articles:Q", title=None, axis=alt.Axis(tickCount=3, tickMinStep=1)),
-            color=alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top", title="articles a night: negative below the line")),
-            facet=alt.Facet("entity:N", columns=4, sort=None, title=None, header=alt.Header(labelLimit=150, labelFontSize=11)),
+            color=alt.Color(
+                "kind:N",
+                title=None,
+                scale=scale,
+                legend=alt.Legend(orient="top", title="articles a night: negative below the line"),
+            ),
+            facet=alt.Facet(
+                "entity:N", columns=4, sort=None, title=None, header=alt.Header(labelLimit=150, labelFontSize=11)
+            ),
         )
         .properties(width=132, height=64)
         .resolve_scale(y="independent")
@@ -89,9 +100,19 @@ def arrivals(hours: pl.DataFrame) -> str:
         alt.Chart(hours)
         .mark_bar()
         .encode(
-            x=alt.X("utcyearmonthdatehours(hour):T", title="published (UTC)", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b %H:%M", labelAngle=-30, tickCount=8)),
+            x=alt.X(
+                "utcyearmonthdatehours(hour):T",
+                title="published (UTC)",
+                scale=alt.Scale(type="utc"),
+                axis=alt.Axis(format="%d %b %H:%M", labelAngle=-30, tickCount=8),
+            ),
             y=alt.Y("articles:Q", title="articles an hour"),
-            color=alt.Color("source:N", title=None, legend=alt.Legend(orient="top"), scale=alt.Scale(range=["#2f6f9f", "#d08c3f", "#5c8a5a", "#8a6fa8", "#7d7a72", "#b5403a"])),
+            color=alt.Color(
+                "source:N",
+                title=None,
+                legend=alt.Legend(orient="top"),
+                scale=alt.Scale(range=["#2f6f9f", "#d08c3f", "#5c8a5a", "#8a6fa8", "#7d7a72", "#b5403a"]),
+            ),
         )
         .properties(width=WIDTH, height=150)
     )
@@ -103,7 +124,9 @@ def _svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
     styled = (
         chart.configure(background="transparent", font=FONT, numberFormat=",")
         .configure_view(stroke=None)
-        .configure_axis(gridColor=GRID, domainColor=GRID, tickColor=GRID, labelColor=INK, titleColor=INK, titleFontWeight="normal")
+        .configure_axis(
+            gridColor=GRID, domainColor=GRID, tickColor=GRID, labelColor=INK, titleColor=INK, titleFontWeight="normal"
+        )
         .configure_legend(labelColor=INK, titleColor=INK, titleFontWeight="normal")
         .configure_header(labelColor=INK)
     )

@@ -14,7 +14,15 @@ import pyarrow as pa
 from tasks.lake import Lake, Partition
 from tasks.step import step
 
-STAGED = ("articles", "quarantine", "scored_articles", "entity_mentions", "daily_entity_sentiment", "source_counts", "alerts")
+STAGED = (
+    "articles",
+    "quarantine",
+    "scored_articles",
+    "entity_mentions",
+    "daily_entity_sentiment",
+    "source_counts",
+    "alerts",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +40,13 @@ def publish(lake_url: str, *, night: dt.date, run_id: str) -> Published:
     stage = lake.stage(night)
     tables: dict[str, pa.Table] = {"raw": lake.read("raw", nights=[night])}
     tables |= {name: stage.read(name) for name in STAGED}
-    changed = not lake.published(night) or any(not table.equals(lake.read(name, nights=[night])) for name, table in tables.items())
+    changed = not lake.published(night) or any(
+        not table.equals(lake.read(name, nights=[night])) for name, table in tables.items()
+    )
     if changed:
         return Published(partitions=tuple(lake.commit(tables, night=night, run_id=run_id)), changed=True)
-    partitions = [Partition(table=name, night=night, path=lake.files(name, nights=[night])[0], rows=t.num_rows) for name, t in tables.items()]
+    partitions = [
+        Partition(table=name, night=night, path=lake.files(name, nights=[night])[0], rows=t.num_rows)
+        for name, t in tables.items()
+    ]
     return Published(partitions=tuple(partitions), changed=False)

@@ -91,7 +91,17 @@ def gather(lake: Lake, night: dt.date) -> Night:
         return _frame(lake.read(table, nights=[night], columns=columns))
 
     past = _frame(lake.read("scored_articles", nights=nights, columns=["run_date", "sentiment"]))
-    scored = ["article_id", "version", "source", "url", "title", "published_at", "sentiment", "sentiment_score", "p_negative"]
+    scored = [
+        "article_id",
+        "version",
+        "source",
+        "url",
+        "title",
+        "published_at",
+        "sentiment",
+        "sentiment_score",
+        "p_negative",
+    ]
     return Night(
         night=night,
         sources=tonight("source_counts").sort("source"),
@@ -100,7 +110,9 @@ def gather(lake: Lake, night: dt.date) -> Night:
         scored=tonight("scored_articles", [*scored, "tokens_scored", "tokens_total", "windows", "model_digest"]),
         daily=tonight("daily_entity_sentiment").sort(["articles", "entity"], descending=[True, False]),
         history=_frame(lake.read("daily_entity_sentiment", nights=nights)),
-        shares=past.group_by("run_date", "sentiment").len("articles").with_columns(share=pl.col("articles") / pl.col("articles").sum().over("run_date")),
+        shares=past.group_by("run_date", "sentiment")
+        .len("articles")
+        .with_columns(share=pl.col("articles") / pl.col("articles").sum().over("run_date")),
         alerts=tonight("alerts"),
     )
 
@@ -114,7 +126,9 @@ def _frame(table: object) -> pl.DataFrame:
 def failures(night: Night) -> list[Failure]:
     """Quarantined rows by stage and reason, the most frequent first, with a few of them."""
     found = []
-    for (stage, reason), rows in night.quarantine.sort("quarantine_id").group_by("stage", "reason", maintain_order=True):
+    for (stage, reason), rows in night.quarantine.sort("quarantine_id").group_by(
+        "stage", "reason", maintain_order=True
+    ):
         shown = rows.head(EXAMPLES)
         examples = tuple(zip(shown["detail"].to_list(), (str(row)[:300] for row in shown["row"]), strict=True))
         found.append(Failure(stage=str(stage), reason=str(reason), rows=rows.height, examples=examples))
@@ -167,30 +181,52 @@ def drawings(night: Night) -> dict[str, str]:
         ).sort("night", "rank")
         drawn["sentiment"] = charts.sentiment_by_night(shares)
     if night.daily.height:
-        top = night.daily.head(TOP_ENTITIES).select(pl.format("{} ({})", "display_name", "articles").alias("label"), pl.col("mean_score").cast(pl.Float64))
+        top = night.daily.head(TOP_ENTITIES).select(
+            pl.format("{} ({})", "display_name", "articles").alias("label"), pl.col("mean_score").cast(pl.Float64)
+        )
         drawn["entities"] = charts.entities_tonight(top)
         drawn["trends"] = charts.entity_trends(_trends(night))
     if night.scored.height:
-        hours = night.scored.group_by(pl.col("published_at").dt.truncate("1h").alias("hour"), "source").len("articles").sort("hour", "source")
+        hours = (
+            night.scored.group_by(pl.col("published_at").dt.truncate("1h").alias("hour"), "source")
+            .len("articles")
+            .sort("hour", "source")
+        )
         drawn["arrivals"] = charts.arrivals(hours)
     return drawn
 
 
 def _trends(night: Night) -> pl.DataFrame:
     """Articles about tonight's most written-about entities on each of the last nights, a night without any counted as zero."""
-    top = night.daily.unique("entity", keep="first", maintain_order=True).head(TRENDED_ENTITIES).select("entity", "display_name")
+    top = (
+        night.daily.unique("entity", keep="first", maintain_order=True)
+        .head(TRENDED_ENTITIES)
+        .select("entity", "display_name")
+    )
     grid = top.with_row_index("place").join(night.shares.select("run_date").unique(), how="cross")
     counts = night.history.group_by("entity", "run_date").agg(pl.col("articles").sum(), pl.col("negative").sum())
-    filled = grid.join(counts, on=["entity", "run_date"], how="left").with_columns(pl.col("articles", "negative").fill_null(0)).sort("place", "run_date")
+    filled = (
+        grid.join(counts, on=["entity", "run_date"], how="left")
+        .with_columns(pl.col("articles", "negative").fill_null(0))
+        .sort("place", "run_date")
+    )
     shown = [pl.col("display_name").alias("entity"), pl.col("run_date").dt.to_string("%Y-%m-%d").alias("night")]
-    other = filled.select(*shown, pl.lit("other").alias("kind"), (pl.col("articles") - pl.col("negative")).cast(pl.Int64).alias("articles"))
-    negative = filled.select(*shown, pl.lit("negative").alias("kind"), (-pl.col("negative").cast(pl.Int64)).alias("articles"))
+    other = filled.select(
+        *shown,
+        pl.lit("other").alias("kind"),
+        (pl.col("articles") - pl.col("negative")).cast(pl.Int64).alias("articles"),
+    )
+    negative = filled.select(
+        *shown, pl.lit("negative").alias("kind"), (-pl.col("negative").cast(pl.Int64)).alias("articles")
+    )
     return pl.concat([other, negative])
 
 
 def render(night: Night, models: list[dict[str, object]], *, now: dt.datetime) -> str:
     """The page as HTML."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     shares = dict(night.scored.group_by("sentiment").len().iter_rows())
     return template.render(
@@ -201,7 +237,12 @@ def render(night: Night, models: list[dict[str, object]], *, now: dt.datetime) -
         charts=drawings(night),
         sources=list(night.sources.iter_rows(named=True)),
         entities=list(night.daily.head(TOP_ENTITIES).iter_rows(named=True)),
-        worst=[_lead(row) for row in night.scored.sort("p_negative", "article_id", descending=[True, False]).head(10).iter_rows(named=True)],
+        worst=[
+            _lead(row)
+            for row in night.scored.sort("p_negative", "article_id", descending=[True, False])
+            .head(10)
+            .iter_rows(named=True)
+        ],
         models=models,
         now=f"{now:%Y-%m-%d %H:%M} UTC",
     )
@@ -232,7 +273,8 @@ def summary_markdown(lake_url: str, *, night: dt.date) -> str:
     counted = ", ".join(f"{shares.get(label, 0)} {label}" for label in ("negative", "neutral", "positive"))
     lines = [
         f"# Night {night}",
-        f"{seen.rows_read} rows came in, {seen.scored.height} articles were scored ({counted}), {seen.quarantine.height} rows quarantined, {seen.repeats} exact repeats dropped.",
+        f"{seen.rows_read} rows came in, {seen.scored.height} articles were scored ({counted}), "
+        f"{seen.quarantine.height} rows quarantined, {seen.repeats} exact repeats dropped.",
         "",
         "## Alerts",
         *([f"- **{a.severity}** {a.message}" for a in alert_views(seen)] or ["none"]),
@@ -240,10 +282,19 @@ def summary_markdown(lake_url: str, *, night: dt.date) -> str:
         "## Most written about",
         "| entity | articles | negative | mean sentiment |",
         "| --- | --- | --- | --- |",
-        *[f"| {_cell(r['display_name'])} | {r['articles']} | {r['negative']} | {r['mean_score']:+.2f} |" for r in seen.daily.head(10).iter_rows(named=True)],
+        *[
+            f"| {_cell(r['display_name'])} | {r['articles']} | {r['negative']} | {r['mean_score']:+.2f} |"
+            for r in seen.daily.head(10).iter_rows(named=True)
+        ],
     ]
     if seen.quarantine.height:
-        lines += ["", "## Quarantined", "| stage | reason | rows |", "| --- | --- | --- |", *[f"| {f.stage} | {_cell(f.reason)} | {f.rows} |" for f in failures(seen)]]
+        lines += [
+            "",
+            "## Quarantined",
+            "| stage | reason | rows |",
+            "| --- | --- | --- |",
+            *[f"| {f.stage} | {_cell(f.reason)} | {f.rows} |" for f in failures(seen)],
+        ]
     return "\n".join(lines)
 
 

@@ -20,7 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
     os.environ.update(SILENCE)
-    for name in [name for name in os.environ if name.startswith(("NIGHTDESK_", "PREFECT_API")) and name != "NIGHTDESK_GUARD_LOG"]:
+    for name in [
+        name for name in os.environ if name.startswith(("NIGHTDESK_", "PREFECT_API")) and name != "NIGHTDESK_GUARD_LOG"
+    ]:
         del os.environ[name]
 
 

@@ -10,7 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("data_contracts", "models", "tasks", "flows")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-TEXTS = [p for p in subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines() if (ROOT / p).is_file()]
+TEXTS = [
+    p
+    for p in subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    if (ROOT / p).is_file()
+]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -35,15 +41,21 @@ def test_no_file_in_flows_hides_a_package() -> None:
     """Prefect puts `flows/` first on the path of a worker, so `flows/x.py` would be imported in place of the package x."""
     script = "import importlib.util,sys; sys.exit(' '.join(n for n in sys.argv[1:] if importlib.util.find_spec(n)))"
     names = [p.stem for p in (ROOT / "flows").iterdir() if p.suffix in ("", ".py") and not p.stem.startswith("_")]
-    done = subprocess.run([sys.executable, "-P", "-c", script, *names], cwd=ROOT / "tests", capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, *names], cwd=ROOT / "tests", capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_nothing_names_a_machine_or_is_left_undone() -> None:
-    forbidden = re.compile(r"(^|[^\w.-])/(work|farm|root)/|\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|Not" + "ImplementedError")
+    forbidden = re.compile(
+        r"(^|[^\w.-])/(work|farm|root)/|\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|Not" + "ImplementedError"
+    )
     found = []
     for name in TEXTS:
         if name.endswith((".py", ".md", ".toml", ".yaml", ".yml", "Makefile")) or name == ".ci/run":
             lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-            found += [f"{name}:{i}: {line.strip()[:100]}" for i, line in enumerate(lines, start=1) if forbidden.search(line)]
+            found += [
+                f"{name}:{i}: {line.strip()[:100]}" for i, line in enumerate(lines, start=1) if forbidden.search(line)
+            ]
     assert not found, "\n".join(found)

@@ -10,14 +10,17 @@ import sys
 import traceback
 
 CONNECTING = {"socket.connect", "socket.sendto", "socket.sendmsg"}
-LOCAL = {"", "localhost", "::1", "::", "0.0.0.0", "localhost.localdomain"}  # noqa: S104
+LOCAL = {"", "localhost", "::1", "::", "0.0.0.0", "localhost.localdomain"}
 
 
 def is_local(host: object) -> bool:
     """True for the loopback and for this machine's own name."""
     if isinstance(host, bytes):
         host = host.decode("ascii", "replace")
-    return host is None or (isinstance(host, str) and (host in LOCAL or host.startswith(("127.", "::ffff:127.")) or host == socket.gethostname()))
+    return host is None or (
+        isinstance(host, str)
+        and (host in LOCAL or host.startswith(("127.", "::ffff:127.")) or host == socket.gethostname())
+    )
 
 
 def refuse(event: str, arguments: tuple[object, ...]) -> None:
@@ -33,7 +36,9 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
         return
     if log := os.environ.get("NIGHTDESK_GUARD_LOG"):
         with open(log, "a", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(f"{event} {host!r} in {' '.join(sys.argv)[:200]}\n{''.join(traceback.format_stack(limit=12)[:-1])}\n")
+            file.write(
+                f"{event} {host!r} in {' '.join(sys.argv)[:200]}\n{''.join(traceback.format_stack(limit=12)[:-1])}\n"
+            )
     raise ConnectionRefusedError(f"outbound connections are refused in tests: {event} {host!r}")
 
 
