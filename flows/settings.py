@@ -3,8 +3,8 @@
 The only reader of the process environment. A setting is taken from the call, else from the environment (`NIGHTDESK_LAKE`,
 `NIGHTDESK_CLUSTER__WORKERS`), else from the TOML file, else from its default. The file is the one named, else `NIGHTDESK_SETTINGS`, else
 `nightdesk.toml` in the working directory, else in the home, else the shipped sample's. A name that is no setting is refused. Secrets are
-written in the file as `${NAME}` and read from the environment here and nowhere else. It does not check the outside world: `nightdesk
-doctor` does.
+written in the file as `${NAME}` and read from the environment here and nowhere else; `{home}` stands for the home. It does not check the
+outside world: `nightdesk doctor` does.
 """
 
 from __future__ import annotations
@@ -199,6 +199,7 @@ def load(given: str | None = None, *, lake: str | None = None, environ: Mapping[
     home = Path(environ.get("NIGHTDESK_HOME") or values.get("home") or default_home(environ)).expanduser().resolve()
     values["home"] = home
     values["lake"] = _absolute(lake or environ.get("NIGHTDESK_LAKE") or values.get("lake") or str(home / "lake"))
+    values = _fill(values, "{home}", str(home))
     for source in values.get("sources", []):
         if isinstance(source, dict) and isinstance(place := source.get("location"), str):
             source["location"] = _absolute(place, base=path.parent)
@@ -235,6 +236,15 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
 def _absolute(place: str, base: Path | None = None) -> str:
     """A URL as it is; a path made absolute, relative to `base` or the working directory."""
     return place if "://" in place else str((base or Path.cwd()) / Path(place).expanduser())
+
+
+def _fill(value: Any, mark: str, text: str) -> Any:
+    """`mark` replaced by `text` in every text of a nested value."""
+    if isinstance(value, dict):
+        return {key: _fill(item, mark, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, mark, text) for item in value]
+    return value.replace(mark, text) if isinstance(value, str) else value
 
 
 def _resolve_secrets(value: Any, environ: Mapping[str, str], path: Path) -> Any:

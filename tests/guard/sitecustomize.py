@@ -5,6 +5,7 @@ that a library swallows is still found in the file that `NIGHTDESK_GUARD_LOG` na
 """
 
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -43,3 +44,14 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(refuse)
+
+
+def die(event: str, arguments: tuple[object, ...]) -> None:
+    """An audit hook: SIGKILL at the first event and path that `NIGHTDESK_KILL_AT` names, such as "os.rename:articles/night="."""
+    wanted, _, part = os.environ["NIGHTDESK_KILL_AT"].partition(":")
+    if event == wanted and any(part in os.fsdecode(a) for a in arguments if isinstance(a, str | bytes | os.PathLike)):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if "NIGHTDESK_KILL_AT" in os.environ:
+    sys.addaudithook(die)

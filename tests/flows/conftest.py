@@ -1,0 +1,51 @@
+"""A desk that has run both nights of the shipped sample, as a person would run it: the command line in a process of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NIGHTS = ("2026-03-02", "2026-03-03")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """A home, a lake and how to call the command line on them."""
+
+    home: Path
+    lake: Path
+    guard_log: Path
+
+    def call(
+        self, *arguments: str, lake: Path | None = None, timeout: float = 560, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `nightdesk` with these arguments; network beyond the loopback is refused and written down."""
+        environment = os.environ | {
+            "NIGHTDESK_HOME": str(self.home),
+            "NIGHTDESK_LAKE": str(lake or self.lake),
+            "NIGHTDESK_GUARD_LOG": str(self.guard_log),
+            "PREFECT_HOME": str(self.home / "prefect"),
+        }
+        command = [sys.executable, "-m", "flows", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment | environ, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def run_nights(self, *nights: str, lake: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        """`nightdesk run` over these nights."""
+        flags = [flag for night in nights for flag in ("--night", night)]
+        return self.call("run", *flags, lake=lake, **environ)
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """Both nights of the sample, run from nothing: this fine-tunes the champions first."""
+    folder = tmp_path_factory.mktemp("desk")
+    fresh = Desk(home=folder / "home", lake=folder / "lake", guard_log=folder / "outbound.log")
+    done = fresh.run_nights(*NIGHTS)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return fresh
