@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data_contracts.errors import Fatal
+from flows.silence import SILENCE
 from tasks.cluster import ClusterConfig
 from tasks.sources import SourceConfig
 
@@ -30,16 +31,6 @@ PACKAGE = Path(__file__).resolve().parent
 SAMPLE = PACKAGE / "sample"
 SAMPLE_SETTINGS = SAMPLE / "nightdesk.toml"
 SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-SILENCE = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GX_ANALYTICS_ENABLED": "false",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-}
 
 
 class SettingsRefused(Fatal):

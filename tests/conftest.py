@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings import SILENCE
+from flows.silence import SILENCE
 
 GUARD = Path(__file__).parent / "guard"
 
