@@ -1,4 +1,4 @@
-"""What can go wrong with a lake, named by the reaction it asks for. Every one is `Fatal`: no second try of the same step helps."""
+"""What can go wrong with a lake. Every one is `Fatal`: no second try of the same step helps."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def explained(path: str) -> Iterator[None]:
             ) from error
         if error.errno in NOT_ALLOWED or isinstance(error, PermissionError):
             raise LakeReadOnly(
-                f"cannot write {path} ({error.strerror or error}); the lake must be writable for the user who runs the night"
+                f"cannot write {path} ({error.strerror or error}); the user who runs the night must be allowed to"
             ) from error
         raise

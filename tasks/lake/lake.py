@@ -1,11 +1,13 @@
-"""The lake: plain Parquet that anybody can glob, one file a (table, night), replaced atomically, and a commit log beside the tables.
+"""The lake: plain Parquet that anybody can glob, one file a (table, night), and a commit log beside the tables.
 
-A commit writes the immutable files, then one record of the log (the commit point), then puts the files in place for readers. A process
-killed anywhere leaves readers with the old night or the new one; `repair` finishes or sweeps up what it left. Measured against Delta,
-Iceberg and DuckLake, this is the only layout whose plain glob always shows exactly one version.
+A commit writes the immutable files, then one record of the log (the commit point), then puts the files in place for
+readers. A process killed anywhere leaves readers with the old night or the new one; `repair` finishes or sweeps up what
+it left. Measured against Delta, Iceberg and DuckLake, this is the only layout whose plain glob always shows exactly one
+version of a file.
 
-Not covered: removing old versions (every committed file is kept, `as_of` reads them), transactions over several nights, and a glob over
-several tables at one instant (each file is replaced atomically, one after the other; `files` gives one consistent set).
+Not covered: removing old versions (every committed file is kept, `as_of` reads them), transactions over several nights,
+and a glob over several tables at one instant (the files are replaced one after the other; `files` names one consistent
+set).
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def utc_now() -> datetime:
 
 
 class Lake:
-    """One lake. Opening it reads one small file and writes nothing; instances are cheap and may be used from several threads."""
+    """One lake. Opening it reads one small file and writes nothing; instances are cheap."""
 
     def __init__(self, store: Store, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._store = store
@@ -62,10 +64,13 @@ class Lake:
         with self._store.lock(names.night_lock(night), night=night.isoformat(), run_id=run_id, now=self._clock()):
             yield
 
-    def commit(self, tables: Mapping[str, pa.Table], *, night: date, run_id: str, publish: bool = True) -> list[Partition]:
+    def commit(
+        self, tables: Mapping[str, pa.Table], *, night: date, run_id: str, publish: bool = True
+    ) -> list[Partition]:
         """Bring all of `tables` into the lake for `night`, in one commit: after a crash, all of them are there or none.
 
-        With `publish` False they are kept: read through the log, but not where readers glob, until a later commit publishes them.
+        With `publish` False they are kept: read through the log, but not where readers glob, until a later commit
+        publishes them.
         A table without rows is a file without rows, so that an empty night can be seen.
         """
         names.run_name(run_id)
@@ -84,7 +89,7 @@ class Lake:
         return [self._partition(commit, entry) for entry in commit.tables]
 
     def repair(self) -> list[Partition]:
-        """Put in place what is committed but not (or not rightly) published, remove what dead runs left. Doing it again does nothing."""
+        """Publish what is committed and not (or not rightly) in place, remove what dead runs left; then a repeat is idle."""
         if not self._store.find(names.COMMITS):
             return []
         done = []
@@ -127,7 +132,7 @@ class Lake:
         return data
 
     def files(self, table: str, *, nights: Collection[date] | None = None, as_of: datetime | None = None) -> list[str]:
-        """The immutable files that hold `table`, by night, kept ones included; with `as_of`, as they were known at that time."""
+        """The immutable files that hold `table`, by night, kept ones included; with `as_of`, as known at that time."""
         return [self._store.address(entry.path) for entry in self._entries(table, nights, as_of)]
 
     def nights(self, table: str) -> list[date]:
@@ -150,9 +155,11 @@ class Lake:
         columns: Collection[str] | None = None,
         as_of: datetime | None = None,
     ) -> pa.Table:
-        """The rows of `table`, by night; columns that an older night lacks are null. Without any night: no rows, the contract's schema."""
+        """The rows of `table`, by night; a column that an older night lacks is null there. No night: no rows."""
         entries = self._entries(table, nights, as_of)
-        files = [pq.ParquetFile(self.filesystem.open(self._store.address(entry.path)), pre_buffer=True) for entry in entries]
+        files = [
+            pq.ParquetFile(self.filesystem.open(self._store.address(entry.path)), pre_buffer=True) for entry in entries
+        ]
         schema = schema_of(table, [file.schema_arrow for file in files], columns)
         if not files:
             return schema.empty_table()
@@ -177,13 +184,17 @@ class Lake:
             self._seen[path] = Commit.from_json(data, self._store.address(path))
         return Log.of(self._seen[path] for path in there)
 
-    def _record(self, tables: Mapping[str, pa.Table], before: Log, *, night: date, run_id: str, publish: bool) -> Commit:
+    def _record(
+        self, tables: Mapping[str, pa.Table], before: Log, *, night: date, run_id: str, publish: bool
+    ) -> Commit:
         """Write the immutable files and the record; on any failure nothing of this commit stays."""
         known = before.objects()
         entries: list[Entry] = []
         try:
             for name, table in tables.items():
-                entries.append(self._write_object(name, table, before.latest(name).get(night), night=night, run_id=run_id))
+                entries.append(
+                    self._write_object(name, table, before.latest(name).get(night), night=night, run_id=run_id)
+                )
             commit = Commit(
                 time=before.next_time(self._clock()), run_id=run_id, night=night, publish=publish, tables=tuple(entries)
             )
@@ -221,7 +232,7 @@ class Lake:
                 self._store.publish(entry.path, names.published(entry.table, commit.night))
             except FileNotFoundError as error:
                 raise LakeDamaged(
-                    f"{self._store.address(entry.path)} is missing, though commit {commit.name} names it; restore it from a backup"
+                    f"{self._store.address(entry.path)} is missing, though commit {commit.name} names it; restore it"
                 ) from error
 
     def _sweep(self, now: Log) -> None:
@@ -246,7 +257,7 @@ class Lake:
             raise LakeDamaged(f"{self._store.address(names.FORMAT_FILE)} cannot be read: {error}") from error
         if found > FORMAT:
             raise LakeTooNew(
-                f"the lake {self.root} has layout version {found}, this nightdesk knows versions up to {FORMAT}; use a newer one"
+                f"the lake {self.root} has layout version {found}, this program knows up to {FORMAT}; use a newer one"
             )
 
     def _ensure_format(self) -> None:

@@ -1,7 +1,7 @@
-"""A lake in a directory: write to `_tmp/`, fsync, rename; publish by hard link and `os.replace`; locks by `fcntl.flock`.
+"""A lake in a directory: write to `_tmp/`, fsync, rename; publish by hard link and `os.replace`; lock by `fcntl.flock`.
 
-A killed process frees its locks at once, because the kernel holds them. Needs a file system with atomic rename inside it and with
-flock (any local one; NFS from version 4). Where hard links are not possible, publishing copies the file instead.
+A killed process frees its locks at once, because the kernel holds them. Needs a file system with atomic rename inside
+it and with flock (any local one; NFS from version 4). Where hard links are not possible, publishing copies the file.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LocalStore:
 
     @contextmanager
     def scratch(self, target: str) -> Iterator[Path]:
-        """A fresh path on the lake's file system to write to before `place`; whatever is left there at the end is removed."""
+        """A fresh path on the lake's file system to write to before `place`; what is left there at the end is removed."""
         path = self.base / TEMPORARY / f"{uuid.uuid4().hex}.{os.getpid()}.{socket.gethostname()}"
         with explained(self.address(target)):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ class LocalStore:
 
     @contextmanager
     def writing(self) -> Iterator[bool]:
-        """One commit or repair at a time in the whole lake; waits for its turn. Always yields True: leftovers may be removed inside."""
+        """One commit or repair at a time in the whole lake; waits for its turn. Yields True: nobody else is writing."""
         with self._flock("commit", fcntl.LOCK_EX):
             yield True
 
@@ -148,10 +148,12 @@ class LocalStore:
         """Hold the lock of a night, or raise `NightLocked` naming who holds it."""
         with ExitStack() as stack:
             try:
-                file = stack.enter_context(self._flock(relative.removeprefix(f"{LOCKS}/"), fcntl.LOCK_EX | fcntl.LOCK_NB))
+                file = stack.enter_context(
+                    self._flock(relative.removeprefix(f"{LOCKS}/"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                )
             except BlockingIOError:
                 raise NightLocked(
-                    f"night {night} is being written by another run ({self._holder(relative)}); wait for it, or stop it: "
+                    f"night {night} is being written by another run ({self._holder(relative)}); wait for it or stop it: "
                     f"the lock {self.address(relative)} frees itself when that process ends"
                 ) from None
             owner = {"pid": os.getpid(), "host": socket.gethostname(), "run_id": run_id, "since": now.isoformat()}

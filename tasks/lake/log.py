@@ -1,7 +1,8 @@
 """The commit log: one JSON file a commit under `_commits/`, whose names sort by time. It decides what is in the lake.
 
-A commit names every table it brings for one night, with the immutable file, its rows, hash and columns. A later commit of the same
-table and night takes the earlier one's place; the earlier ones stay, so that a reader can ask what was known at a time.
+A commit names every table it brings for one night, with the immutable file, its rows, hash and columns. A later commit
+of the same table and night takes the earlier one's place; the earlier ones stay, so that a reader can ask what was
+known at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Commit:
-    """One record of the log. `time` is UTC and grows from commit to commit; `publish` False keeps the tables out of readers' sight."""
+    """One record of the log. `time` is UTC and grows from commit to commit; `publish` False keeps readers' folders as is."""
 
     time: datetime
     run_id: str
@@ -102,7 +103,12 @@ class Log:
 
     def latest_published(self) -> Mapping[tuple[str, date], tuple[Commit, Entry]]:
         """(table, night) -> what readers should find in the table's folder."""
-        return {(entry.table, commit.night): (commit, entry) for commit in self.commits if commit.publish for entry in commit.tables}
+        return {
+            (entry.table, commit.night): (commit, entry)
+            for commit in self.commits
+            if commit.publish
+            for entry in commit.tables
+        }
 
     def columns(self, table: str) -> tuple[Column, ...] | None:
         """The columns of the last commit of `table`; None when it was never committed."""

@@ -1,12 +1,12 @@
-"""Where things lie in a lake, and which names are allowed. Pure; paths are relative to the lake's root, with forward slashes.
+"""Where things lie in a lake, and which names are allowed. Pure; paths are relative to the lake's root, with slashes.
 
-    <table>/night=2026-11-20/part-0.parquet     what analysts glob: one file a table and night
-    _objects/<table>/<night>/<run>-<hash>.parquet   the immutable files behind them
-    _commits/<time>-<run>.json                  the log: one file a commit
-    _published/<time>-<run>                     object stores only: this commit's files have all been put in place
-    _staging/night=2026-11-20/<name>.parquet    work in progress of one night
-    _state/<name>  _reports/  _rejected/        small files beside the tables
-    _locks/  _tmp/  _lake.json                  locks, unfinished files, the layout's version
+<table>/night=2026-11-20/part-0.parquet         what analysts glob: one file a table and night
+_objects/<table>/<night>/<run>-<hash>.parquet   the immutable files behind them
+_commits/<time>-<run>.json                      the log: one file a commit
+_published/<time>-<run>                         object stores only: this commit's files have all been put in place
+_staging/night=2026-11-20/<name>.parquet        work in progress of one night
+_state/<name>  _reports/  _rejected/            small files beside the tables
+_locks/  _tmp/  _lake.json                      locks, unfinished files, the layout's version
 """
 
 from __future__ import annotations
@@ -42,19 +42,21 @@ def table_name(name: str) -> str:
 def run_name(run_id: str) -> str:
     """`run_id` itself, if it can be part of a file name."""
     if not RUN.fullmatch(run_id):
-        raise BadName(f"run_id {run_id!r} is not allowed: 1 to 100 letters, digits, '.', '_' and '-', not starting with a sign")
+        raise BadName(f"run_id {run_id!r} is not allowed: 1 to 100 letters, digits, '.', '_', '-', the first no sign")
     return run_id
 
 
 def relative_path(path: str) -> str:
     """`path` itself, if it stays inside the lake."""
     if not path or not all(SEGMENT.fullmatch(part) for part in path.split("/")):
-        raise BadName(f"path {path!r} is not allowed: segments of letters, digits and '._=@+ -', joined by '/', none starting with '.'")
+        raise BadName(
+            f"path {path!r} is not allowed: letters, digits and '._=@+ -', parts joined by '/', none starting with '.'"
+        )
     return path
 
 
 def free_file(path: str) -> str:
-    """`path` itself, if it is a place for reports and the like: under a folder that begins with `_` and is not the lake's own."""
+    """`path` itself, if it is a place for reports and the like: in a folder that begins with `_`, not one of the lake's."""
     top, slash, _ = relative_path(path).partition("/")
     if not slash or not top.startswith("_") or top in {OBJECTS, COMMITS, PUBLISHED, STAGING, STATE, LOCKS, TEMPORARY}:
         raise BadName(
@@ -70,7 +72,7 @@ def published(table: str, night: date) -> str:
 
 
 def object_file(table: str, night: date, run_id: str, sha256: str) -> str:
-    """Where the immutable file lies. The hash is in the name because a run may commit a night's table twice (kept, then published)."""
+    """Where the immutable file lies; the hash is in its name because a run may commit a night's table twice."""
     return f"{OBJECTS}/{table}/{night.isoformat()}/{run_id}-{sha256[:12]}.parquet"
 
 

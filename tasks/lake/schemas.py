@@ -6,17 +6,13 @@ from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 
+from data_contracts.catalog import CONTRACTS
 from data_contracts.errors import Fatal
 from tasks.lake.parquet import require_no_nulls
 
-try:
-    from data_contracts.catalog import CONTRACTS
-except ImportError:
-    CONTRACTS = {}
-
 
 def conformed(name: str, table: pa.Table) -> pa.Table:
-    """`table` in its contract's schema; a table without a contract as it is, once it holds no null where none may be."""
+    """`table` in its contract's schema; one without a contract as it is, once no null stands where none may."""
     if name in CONTRACTS:
         return CONTRACTS[name].conform(table)
     require_no_nulls(name, table)
@@ -24,13 +20,13 @@ def conformed(name: str, table: pa.Table) -> pa.Table:
 
 
 def schema_of(name: str, files: Sequence[pa.Schema], columns: Collection[str] | None) -> pa.Schema:
-    """The schema to read `name` in: its contract's, else what its `files` have together; only `columns`, in their order, when given."""
+    """The schema to read `name` in: its contract's, else what its `files` have together; only `columns` when given."""
     if name in CONTRACTS:
         whole = CONTRACTS[name].schema
     elif files:
         whole = pa.unify_schemas(list(files))
     else:
-        raise Fatal(f"the lake has no table {name!r}, and no contract has that name; there are: {', '.join(sorted(CONTRACTS))}")
+        raise Fatal(f"the lake has no table {name!r}, nor has a contract that name; there are {', '.join(CONTRACTS)}")
     if columns is None:
         return whole
     if unknown := [column for column in columns if column not in whole.names]:
@@ -41,7 +37,8 @@ def schema_of(name: str, files: Sequence[pa.Schema], columns: Collection[str] | 
 def read_as(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` with the columns of `schema`; those it lacks are null."""
     arrays = [
-        table.column(field.name) if field.name in table.column_names else pa.nulls(table.num_rows, field.type) for field in schema
+        table.column(field.name) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        for field in schema
     ]
     return pa.Table.from_arrays(
         [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema

@@ -1,7 +1,7 @@
 """The workbench of one night: tables of a run in progress, under `_staging/night=D/`, seen by no reader of the lake.
 
-Each table is written whole or not at all, so a step that finds its table here may trust it. Nothing here is published: that is what
-`Lake.commit` does. Two runs of one night would share the bench; the night's lock keeps them apart.
+Each table is written whole or not at all, so a step that finds its table here may trust it. Nothing here is published:
+that is what `Lake.commit` does. Two runs of one night would share the bench; the night's lock keeps them apart.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tasks.lake.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Partition:
-    """One table of one night: what steps hand each other. `path` is what a reader opens; `rows` how many rows it holds."""
+    """One table of one night: what steps hand each other. `path` is what a reader opens, `rows` counts its rows."""
 
     table: str
     night: date
@@ -49,8 +49,8 @@ class Stage:
         data = self._store.read(staged(self.night, name))
         if data is None:
             raise Fatal(
-                f"nothing is staged as {name!r} for night {self.night}; there is: {', '.join(self.names()) or 'nothing'} "
-                f"({self.path(name)})"
+                f"nothing is staged as {name!r} for night {self.night} ({self.path(name)}); "
+                f"there is: {', '.join(self.names()) or 'nothing'}"
             )
         return pq.read_table(pa.BufferReader(data))
 
@@ -61,7 +61,9 @@ class Stage:
     def names(self) -> list[str]:
         """What is staged, sorted."""
         folder = f"{STAGING}/night={self.night.isoformat()}/"
-        return sorted(path.removeprefix(folder).removesuffix(".parquet") for path in self._store.find(folder.rstrip("/")))
+        return sorted(
+            path.removeprefix(folder).removesuffix(".parquet") for path in self._store.find(folder.rstrip("/"))
+        )
 
     def path(self, name: str) -> str:
         """What a reader opens to see `name`."""
