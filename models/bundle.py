@@ -154,7 +154,9 @@ def load(path: str | Path) -> Bundle:
     if manifest.format_version != FORMAT_VERSION:
         raise BundleRefused(f"{path} has the format {manifest.format_version}; this code reads {FORMAT_VERSION}")
     if manifest.digest != manifest.computed_digest():
-        raise BundleRefused(f"{path / MANIFEST} was changed: its digest is {manifest.computed_digest()}, it states {manifest.digest}")
+        raise BundleRefused(
+            f"{path / MANIFEST} was changed: its digest is {manifest.computed_digest()}, it states {manifest.digest}"
+        )
     bundle = Bundle(path, manifest)
     _check_labels(bundle)
     _check_files(bundle)
@@ -169,7 +171,9 @@ def _check_labels(bundle: Bundle) -> None:
         except UnknownHead as error:
             raise BundleRefused(f"{bundle.path} serves the task {task!r}: {error}") from error
         if labels != ours:
-            raise BundleRefused(f"{bundle.path} has the {task} labels {', '.join(labels)}; allowed, in this order: {', '.join(ours)}")
+            raise BundleRefused(
+                f"{bundle.path} has the {task} labels {', '.join(labels)}; allowed, in this order: {', '.join(ours)}"
+            )
 
 
 def _check_files(bundle: Bundle) -> None:
@@ -202,7 +206,12 @@ def package_versions() -> dict[str, str]:
 
 
 def save(
-    path: str | Path, *, network: Network, encoder: Encoder, manifest: Manifest, training_texts: Mapping[str, frozenset[str]]
+    path: str | Path,
+    *,
+    network: Network,
+    encoder: Encoder,
+    manifest: Manifest,
+    training_texts: Mapping[str, frozenset[str]],
 ) -> Bundle:
     """Write a bundle to `path`, replacing what is there, atomically; `manifest` comes without files, created and digest."""
     path = Path(path)

@@ -1,0 +1,48 @@
+"""Windows gathered into batches by the number of tokens, longest first, so that little padding is computed and memory stays bounded.
+
+Sorting by length makes the windows of a batch nearly equal; the budget bounds (longest window) x (windows of the batch). Every result is
+put back by the caller at the index it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from models.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tensors of one batch, each (windows, tokens of the longest): ids and shapes int64, mask int64 with 1 for what is not padding."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    shapes: torch.Tensor
+
+
+def plan(lengths: Sequence[int], *, token_budget: int) -> list[list[int]]:
+    """Indices into `lengths`, longest first, cut where one more would pass the budget; a window longer than the budget stands alone."""
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    batches: list[list[int]] = []
+    for index in order:
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def collate(windows: Sequence[Window], *, pad_id: int, device: torch.device | str = "cpu") -> Batch:
+    """One batch from windows, padded at the right to the longest."""
+    longest = max(len(window.ids) for window in windows)
+    ids = np.full((len(windows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(windows), longest), dtype=np.int64)
+    shapes = np.zeros((len(windows), longest), dtype=np.int64)
+    for row, window in enumerate(windows):
+        length = len(window.ids)
+        ids[row, :length], mask[row, :length], shapes[row, :length] = window.ids, 1, window.shapes
+    return Batch(*(torch.from_numpy(array).to(device) for array in (ids, mask, shapes)))

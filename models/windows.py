@@ -1,0 +1,109 @@
+"""A text as overlapping windows of tokens, so that nothing is cut off unseen, and what the windows say put together again.
+
+A window holds at most `size` tokens of the text (the trunk's special tokens come on top); the next begins `size - overlap` tokens later;
+the last is moved back so that it is full. A text-level head's logits are averaged over the windows, each weighted by its tokens. A word-level
+head's logits for a word come from the one window in which the word's first token stands farthest from a border made by cutting (the
+text's own ends are no such border).
+
+Does not cover: sentence borders, which the windows ignore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.encoder import Encoded, Encoder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Tokens [start, stop) of a text, with the special tokens around them: `ids` and `shapes` are (prefix + stop - start + suffix,)."""
+
+    start: int
+    stop: int
+    offset: int  # where in ids the text's tokens begin
+    ids: NDArray[np.int64]
+    shapes: NDArray[np.int64]
+
+    @property
+    def key(self) -> bytes:
+        """Equal for windows that a network cannot tell apart."""
+        return self.ids.tobytes() + self.shapes.tobytes()
+
+
+def spans(total: int, *, size: int, overlap: int, max_windows: int | None = None) -> list[tuple[int, int]]:
+    """Token ranges [start, stop) of at most `size` that cover all of [0, total), or its beginning where `max_windows` caps them."""
+    if size < 1 or not 0 <= overlap < size:
+        raise ValueError(
+            f"windows of {size} tokens overlapping by {overlap}: allowed are size >= 1 and 0 <= overlap < size"
+        )
+    if total <= size:
+        return [(0, total)] if total else []
+    step = size - overlap
+    count = -(-(total - size) // step) + 1
+    ranges = [(number * step, number * step + size) for number in range(count - 1)] + [(total - size, total)]
+    if max_windows is not None and count > max_windows:
+        ranges = [(number * step, number * step + size) for number in range(max_windows)]
+    return ranges
+
+
+def cut(
+    encoded: Encoded, encoder: Encoder, *, max_length: int, overlap: int, max_windows: int | None = None
+) -> list[Window]:
+    """The windows of a text; `max_length` counts the special tokens, and is never above the trunk's positions."""
+    prefix, suffix = np.asarray(encoder.prefix, dtype=np.int64), np.asarray(encoder.suffix, dtype=np.int64)
+    size = min(max_length, encoder.positions) - len(prefix) - len(suffix)
+    before, after = np.zeros_like(prefix), np.zeros_like(suffix)
+    return [
+        Window(
+            start=start,
+            stop=stop,
+            offset=len(prefix),
+            ids=np.concatenate([prefix, encoded.ids[start:stop], suffix]),
+            shapes=np.concatenate([before, encoded.shapes[start:stop], after]),
+        )
+        for start, stop in spans(encoded.tokens, size=size, overlap=min(overlap, size - 1), max_windows=max_windows)
+    ]
+
+
+def covered(windows: Sequence[Window]) -> int:
+    """How many tokens of the text at least one window holds; the windows are in order and leave no gap."""
+    return windows[-1].stop if windows else 0
+
+
+def pool(windows: Sequence[Window], logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """One text's logits (labels,) from its windows' (labels,): their mean, weighted by the windows' tokens."""
+    weights = np.asarray([window.stop - window.start for window in windows], dtype=np.float64)
+    mean: NDArray[np.float64] = np.average(np.stack(logits).astype(np.float64), axis=0, weights=weights)
+    return mean
+
+
+def owners(windows: Sequence[Window], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(positions,) for each token position the window in which it stands farthest from a border; -1 where no window holds it."""
+    best = np.full(len(positions), -1, dtype=np.int64)
+    margin = np.full(len(positions), -1.0)
+    last = windows[-1].stop if windows else 0
+    for number, window in enumerate(windows):
+        left = positions - window.start if window.start else np.full(len(positions), np.inf)
+        right = window.stop - 1 - positions if window.stop < last else np.full(len(positions), np.inf)
+        held = (positions >= window.start) & (positions < window.stop)
+        here = np.where(held, np.minimum(left, right), -1.0)
+        better = here > margin
+        best[better], margin[better] = number, here[better]
+    return best
+
+
+def stitch(encoded: Encoded, windows: Sequence[Window], logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The words' logits (words held by a window, labels) of a text from its windows' token logits (tokens of the window, labels)."""
+    first = encoded.first[encoded.first < covered(windows)]
+    labels = logits[0].shape[1]
+    words = np.zeros((len(first), labels), dtype=np.float32)
+    owner = owners(windows, first)
+    for number, window in enumerate(windows):
+        mine = owner == number
+        words[mine] = logits[number][first[mine] - window.start]
+    return words
