@@ -12,7 +12,6 @@ set).
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,16 +22,14 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from data_contracts.errors import Fatal
-from tasks.lake import names, parquet
-from tasks.lake.errors import LakeDamaged, LakeTooNew
+from tasks.lake import layout, names, parquet
+from tasks.lake.errors import LakeDamaged
 from tasks.lake.log import Commit, Entry, Log
 from tasks.lake.schemas import conformed, read_as, schema_of
 from tasks.lake.stage import Partition, Stage
 from tasks.lake.store import Store, open_store
 
 log = logging.getLogger(__name__)
-
-FORMAT = 1
 
 
 def utc_now() -> datetime:
@@ -49,7 +46,7 @@ class Lake:
         self._seen: dict[str, Commit] = {}
         self.root: str = store.root
         self.filesystem: AbstractFileSystem = store.filesystem
-        self._check_format()
+        layout.require_known(store)
 
     @classmethod
     def open(cls, url_or_path: str, *, clock: Callable[[], datetime] = utc_now) -> Lake:
@@ -78,7 +75,7 @@ class Lake:
         if not ready:
             raise Fatal(f"a commit needs at least one table, got none (night {night}, run {run_id})")
         with self._store.writing():
-            self._ensure_format()
+            layout.ensure(self._store)
             before = self._log()
             for name, table in ready.items():
                 if (last := before.columns(name)) is not None:
@@ -90,19 +87,17 @@ class Lake:
 
     def repair(self) -> list[Partition]:
         """Publish what is committed and not (or not rightly) in place, remove what dead runs left; then a repeat is idle."""
-        if not self._store.find(names.COMMITS):
+        if not layout.require_known(self._store):
             return []
-        done = []
-        with self._store.writing() as may_sweep:
+        with self._store.writing():
             now = self._log()
-            for (table, night), (commit, entry) in now.latest_published().items():
-                if not self._store.is_published(entry.path, names.published(table, night)):
-                    self._publish(commit, (entry,))
-                    log.warning("repaired %s of night %s from commit %s", table, night, commit.name)
-                    done.append(self._partition(commit, entry))
-            if may_sweep:
-                self._sweep(now)
-        return done
+            wanted = {names.published(table, night): held for (table, night), held in now.latest_published().items()}
+            missing = self._store.unpublished({target: entry.path for target, (_, entry) in wanted.items()})
+            for commit, entry in (wanted[target] for target in missing):
+                self._publish(commit, (entry,))
+                log.warning("repaired %s of night %s from commit %s", entry.table, commit.night, commit.name)
+            self._sweep(now)
+        return [self._partition(commit, entry) for commit, entry in (wanted[target] for target in missing)]
 
     def stage(self, night: date) -> Stage:
         """The workbench of `night`."""
@@ -156,19 +151,14 @@ class Lake:
         as_of: datetime | None = None,
     ) -> pa.Table:
         """The rows of `table`, by night; a column that an older night lacks is null there. No night: no rows."""
-        entries = self._entries(table, nights, as_of)
-        files = [
-            pq.ParquetFile(self.filesystem.open(self._store.address(entry.path)), pre_buffer=True) for entry in entries
-        ]
-        schema = schema_of(table, [file.schema_arrow for file in files], columns)
-        if not files:
-            return schema.empty_table()
+        wanted = None if columns is None else list(columns)
         parts = []
-        for file in files:
-            with file:
-                here = [name for name in schema.names if name in file.schema_arrow.names]
-                parts.append(read_as(file.read(columns=here), schema))
-        return pa.concat_tables(parts)
+        for entry in self._entries(table, nights, as_of):
+            here = [column.name for column in entry.columns if wanted is None or column.name in wanted]
+            with self._store.open(entry.path) as file:
+                parts.append(pq.ParquetFile(file).read(columns=here))
+        schema = schema_of(table, [part.schema for part in parts], wanted)
+        return pa.concat_tables([schema.empty_table(), *(read_as(part, schema) for part in parts)])
 
     # Inside
 
@@ -236,31 +226,13 @@ class Lake:
                 ) from error
 
     def _sweep(self, now: Log) -> None:
-        """Remove unfinished files and immutable ones that no commit names. Only while nobody else can be writing."""
+        """Remove unfinished files, and immutable ones that no commit names, as far as no live writer can need them."""
         named = now.objects()
         orphans = [path for path in self._store.find(names.OBJECTS) if path not in named]
-        for path in [*self._store.leftovers(), *orphans]:
+        for path in self._store.abandoned(orphans):
             log.warning("removed %s, left by a run that did not finish", self._store.address(path))
             self._store.remove(path)
 
     def _partition(self, commit: Commit, entry: Entry) -> Partition:
         relative = names.published(entry.table, commit.night) if commit.publish else entry.path
         return Partition(table=entry.table, night=commit.night, path=self._store.address(relative), rows=entry.rows)
-
-    def _check_format(self) -> None:
-        data = self._store.read(names.FORMAT_FILE)
-        if data is None:
-            return
-        try:
-            found = int(json.loads(data)["format"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise LakeDamaged(f"{self._store.address(names.FORMAT_FILE)} cannot be read: {error}") from error
-        if found > FORMAT:
-            raise LakeTooNew(
-                f"the lake {self.root} has layout version {found}, this program knows up to {FORMAT}; use a newer one"
-            )
-
-    def _ensure_format(self) -> None:
-        self._check_format()
-        if self._store.read(names.FORMAT_FILE) is None:
-            self._store.write(names.FORMAT_FILE, json.dumps({"format": FORMAT}).encode())

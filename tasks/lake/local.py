@@ -16,10 +16,11 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -45,6 +46,10 @@ class LocalStore:
         """What a reader opens."""
         return str(self.base / relative)
 
+    def open(self, relative: str) -> BinaryIO:
+        """A file opened for reading at any place."""
+        return (self.base / relative).open("rb")
+
     def read(self, relative: str) -> bytes | None:
         """The bytes of a file, None where there is none."""
         try:
@@ -56,17 +61,13 @@ class LocalStore:
         """The bytes of files that exist."""
         return {relative: (self.base / relative).read_bytes() for relative in relatives}
 
-    def find(self, prefix: str) -> dict[str, int]:
-        """Every file below the folder `prefix`, with its size in bytes."""
-        found = {}
-        for folder, _, files in os.walk(self.base / prefix):
-            for name in files:
-                path = Path(folder, name)
-                try:
-                    found[path.relative_to(self.base).as_posix()] = path.stat().st_size
-                except FileNotFoundError:  # gone since it was listed
-                    continue
-        return found
+    def find(self, prefix: str) -> list[str]:
+        """Every file below the folder `prefix`."""
+        return [
+            Path(folder, name).relative_to(self.base).as_posix()
+            for folder, _, files in os.walk(self.base / prefix)
+            for name in files
+        ]
 
     @contextmanager
     def scratch(self, target: str) -> Iterator[Path]:
@@ -108,11 +109,14 @@ class LocalStore:
                 shutil.copyfile(self.base / source, path)
             self.place(path, target)
 
-    def is_published(self, source: str, target: str) -> bool:
-        """True when readers of `target` get the bytes of `source`."""
-        one, other = self.base / source, self.base / target
+    def unpublished(self, sources: Mapping[str, str]) -> list[str]:
+        """The targets, of target -> source, that are not the same file as their source, nor hold the same bytes."""
+        return [target for target, source in sources.items() if not self._same(self.base / source, self.base / target)]
+
+    @staticmethod
+    def _same(source: Path, target: Path) -> bool:
         try:
-            return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
+            return source.samefile(target) or filecmp.cmp(source, target, shallow=False)
         except FileNotFoundError:
             return False
 
@@ -121,11 +125,12 @@ class LocalStore:
         with explained(self.address(relative)):
             (self.base / relative).unlink(missing_ok=True)
 
-    def leftovers(self) -> list[str]:
-        """Unfinished files whose process is gone; for one of another host, those a day old."""
-        return [path for path in self.find(TEMPORARY) if self._abandoned(path)]
+    def abandoned(self, orphans: list[str]) -> list[str]:
+        """All `orphans`, for inside `writing` nobody else commits; and unfinished files whose process is gone."""
+        return [*orphans, *(path for path in self.find(TEMPORARY) if self._left_behind(path))]
 
-    def _abandoned(self, relative: str) -> bool:
+    def _left_behind(self, relative: str) -> bool:
+        """True when the writer is gone; of another host's files, those a day old."""
         _, pid, host = Path(relative).name.split(".", 2)
         try:
             if host != socket.gethostname():
@@ -138,10 +143,10 @@ class LocalStore:
         return False
 
     @contextmanager
-    def writing(self) -> Iterator[bool]:
-        """One commit or repair at a time in the whole lake; waits for its turn. Yields True: nobody else is writing."""
+    def writing(self) -> Iterator[None]:
+        """One commit or repair at a time in the whole lake; waits for its turn."""
         with self._flock("commit", fcntl.LOCK_EX):
-            yield True
+            yield
 
     @contextmanager
     def lock(self, relative: str, *, night: str, run_id: str, now: datetime) -> Iterator[None]:

@@ -3,7 +3,6 @@
 <table>/night=2026-11-20/part-0.parquet         what analysts glob: one file a table and night
 _objects/<table>/<night>/<run>-<hash>.parquet   the immutable files behind them
 _commits/<time>-<run>.json                      the log: one file a commit
-_published/<time>-<run>                         object stores only: this commit's files have all been put in place
 _staging/night=2026-11-20/<name>.parquet        work in progress of one night
 _state/<name>  _reports/  _rejected/            small files beside the tables
 _locks/  _tmp/  _lake.json                      locks, unfinished files, the layout's version
@@ -19,7 +18,6 @@ from tasks.lake.errors import BadName
 
 OBJECTS = "_objects"
 COMMITS = "_commits"
-PUBLISHED = "_published"
 STAGING = "_staging"
 STATE = "_state"
 LOCKS = "_locks"
@@ -58,7 +56,7 @@ def relative_path(path: str) -> str:
 def free_file(path: str) -> str:
     """`path` itself, if it is a place for reports and the like: in a folder that begins with `_`, not one of the lake's."""
     top, slash, _ = relative_path(path).partition("/")
-    if not slash or not top.startswith("_") or top in {OBJECTS, COMMITS, PUBLISHED, STAGING, STATE, LOCKS, TEMPORARY}:
+    if not slash or not top.startswith("_") or top in {OBJECTS, COMMITS, STAGING, STATE, LOCKS, TEMPORARY}:
         raise BadName(
             f"path {path!r} is not allowed for a free file: a folder such as _reports/ or _rejected/, "
             "never a table's folder (readers glob it) nor one of the lake's own"
