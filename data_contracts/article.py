@@ -5,7 +5,16 @@ from typing import Annotated
 
 from pydantic import AwareDatetime
 
-from data_contracts.raw import EARLIEST, HAS_TEXT, MAX_BODY_CHARACTERS, MAX_TITLE_CHARACTERS, NOT_IN_FUTURE, WEB_OR_FILE
+from data_contracts.raw import (
+    EARLIEST,
+    HAS_TEXT,
+    HAS_TEXT_SAYS,
+    MAX_BODY_CHARACTERS,
+    MAX_TITLE_CHARACTERS,
+    NOT_IN_FUTURE,
+    WEB_OR_FILE,
+    WEB_OR_FILE_SAYS,
+)
 from data_contracts.schema import BOOL, DATE, INT32, STRING, UTC_TIME, Column, Contract, Order, Row
 
 
@@ -19,9 +28,18 @@ class Article(Row):
     content_hash: Annotated[str, Column(STRING, "Hash of the normalised title and body.", length=(1, 64))]
     run_date: Annotated[date, Column(DATE, "The night the article belongs to.")]
     source: Annotated[str, Column(STRING, "The source's name in the settings.", length=(1, 200))]
-    url: Annotated[str | None, Column(STRING, "The article's address.", matches=WEB_OR_FILE)] = None
+    url: Annotated[
+        str | None, Column(STRING, "The article's address.", matches=WEB_OR_FILE, pattern_says=WEB_OR_FILE_SAYS)
+    ] = None
     title: Annotated[
-        str, Column(STRING, "The headline, normalised.", length=(1, MAX_TITLE_CHARACTERS), matches=HAS_TEXT)
+        str,
+        Column(
+            STRING,
+            "The headline, normalised.",
+            length=(1, MAX_TITLE_CHARACTERS),
+            matches=HAS_TEXT,
+            pattern_says=HAS_TEXT_SAYS,
+        ),
     ]
     body: Annotated[
         str | None, Column(STRING, "The text, normalised; may be missing.", length=(None, MAX_BODY_CHARACTERS))

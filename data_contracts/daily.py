@@ -47,7 +47,7 @@ CONTRACT = Contract(
             column="articles",
             rule="sums_labels",
             name="articles_without_label",
-            says="negative + neutral + positive is articles",
+            says="the sum of negative, neutral and positive",
             between=(0, 0),
             compute=_unlabelled,
         ),

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime
 
 from data_contracts.schema import DATE, STRING, UTC_TIME, Column, Contract, Row
 
-CODE = r"[a-z_]+[a-z0-9_.]*(;[a-z_]+[a-z0-9_.]*)*$"
+CODE = r"^[a-z_]+[a-zA-Z0-9_.]*(?:;[a-z_]+[a-zA-Z0-9_.]*)*$"
 
 
 class QuarantineRow(Row):
@@ -23,7 +23,13 @@ class QuarantineRow(Row):
         str, Column(STRING, "The raw row's id, or the failed row's own key joined by ':'.", length=(1, None))
     ]
     reason: Annotated[
-        str, Column(STRING, "Sorted codes column.rule joined by ';', such as published_at.not_null.", matches=CODE)
+        str,
+        Column(
+            STRING,
+            "Sorted codes column.rule joined by ';', such as published_at.not_null.",
+            matches=CODE,
+            pattern_says="codes joined by ';'",
+        ),
     ]
     detail: Annotated[str, Column(STRING, "A sentence a rule: what was given, what is allowed.", length=(1, None))]
     row: Annotated[

@@ -17,9 +17,12 @@ EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 MAX_LEAD_SECONDS = 24 * 3600
 MAX_TITLE_CHARACTERS = 1000
 MAX_BODY_CHARACTERS = 2 * 1024 * 1024
+# Patterns are searched for, by Python's engine or RE2: anchors are written out, groups do not capture.
 # A title of white space alone is empty after folding: it must hold one character that is not white space.
-HAS_TEXT = r"(?s).*\S"
-WEB_OR_FILE = r"(?i)(https?://[^\s/]|file:/)\S*$"
+HAS_TEXT = r"\S"
+HAS_TEXT_SAYS = "more than white space"
+WEB_OR_FILE = r"(?i)^(?:https?://[^\s/]|file:/)\S*$"
+WEB_OR_FILE_SAYS = "an http, https or file address without white space"
 
 
 def lead_seconds(table: pa.Table) -> pa.Array | pa.ChunkedArray:
@@ -32,7 +35,7 @@ NOT_IN_FUTURE = Derived(
     column="published_at",
     rule="not_in_future",
     name="published_at_lead_seconds",
-    says="published_at is at most 24 hours (86400 s) after first_seen_at",
+    says="at most 24 hours (86400 s) after first_seen_at",
     between=(None, MAX_LEAD_SECONDS),
     compute=lead_seconds,
 )
@@ -53,10 +56,19 @@ class RawRow(Row):
     source: Annotated[str, Column(STRING, "The source's name in the settings.", length=(1, 200))]
     origin: Annotated[str, Column(STRING, "The file or URL the row came from.", length=(1, None))]
     position: Annotated[int, Column(INT64, "Line or entry number within the origin, from 0.", between=(0, None))]
-    url: Annotated[str | None, Column(STRING, "The article's address.", matches=WEB_OR_FILE)] = None
+    url: Annotated[
+        str | None, Column(STRING, "The article's address.", matches=WEB_OR_FILE, pattern_says=WEB_OR_FILE_SAYS)
+    ] = None
     title: Annotated[
         str | None,
-        Column(STRING, "The headline, normalised.", required=True, length=(1, MAX_TITLE_CHARACTERS), matches=HAS_TEXT),
+        Column(
+            STRING,
+            "The headline, normalised.",
+            required=True,
+            length=(1, MAX_TITLE_CHARACTERS),
+            matches=HAS_TEXT,
+            pattern_says=HAS_TEXT_SAYS,
+        ),
     ] = None
     body: Annotated[
         str | None,

@@ -52,7 +52,7 @@ class Column:
 
     `required` adds not-null to a field that Arrow lets be null (a raw title may be missing, and then fails); a field whose hint has
     no `| None` is never null in Arrow either. `length` counts characters, `between` is inclusive, `matches` is a regular expression
-    searched from the start of the text, `nested` is the row class of a list<struct> column.
+    searched for in the text and `pattern_says` what it asks for, `nested` is the row class of a list<struct> column.
     """
 
     type: pa.DataType
@@ -63,6 +63,7 @@ class Column:
     between: tuple[Bound, Bound] | None = None
     one_of: tuple[str, ...] | None = None
     matches: str | None = None
+    pattern_says: str = ""
     nested: type[Row] | None = None
 
 
@@ -140,6 +141,10 @@ class Contract:
 
     def conform(self, table: pa.Table | pl.DataFrame) -> pa.Table:
         """Order and cast the columns to the schema; refuse missing or extra columns and nulls where none may be."""
+        return self._without_stray_nulls(pa.Table.from_arrays(self.cast(table).columns, schema=self.schema))
+
+    def cast(self, table: pa.Table | pl.DataFrame) -> pa.Table:
+        """As `conform`, but every column may hold nulls: what a check is given, which names them instead of raising."""
         given: pa.Table = table if isinstance(table, pa.Table) else table.to_arrow()
         missing = [name for name in self.schema.names if name not in given.column_names]
         extra = [name for name in given.column_names if name not in self.schema.names]
@@ -149,7 +154,7 @@ class Contract:
                 f"allowed are exactly {self.schema.names}"
             )
         arrays = [self._cast(name, given.column(name)) for name in self.schema.names]
-        return self._without_stray_nulls(pa.Table.from_arrays(arrays, schema=self.schema))
+        return pa.Table.from_arrays(arrays, schema=pa.schema([f.with_nullable(nullable=True) for f in self.schema]))
 
     def _array(self, name: str, column: Column, rows: list[Row]) -> pa.Array:
         values = [_plain(getattr(row, name)) for row in rows]
