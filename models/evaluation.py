@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from models.contamination import text_hash
 from models.encoder import Encoded, Encoder
 from models.heads import IGNORED, Example, Head
 from models.metrics import LabelScore, Scores, expected_calibration_error
-from models.network import Network, run
+from models.network import Network, Outcome, run
 from models.windows import cut, pool, stitch
 
 _CHUNK = 512  # examples whose windows are in memory at once
@@ -120,7 +120,7 @@ def judge(
         windows = [window for one in cuts for window in one]
         found = iter(run(network, windows, pad_id=encoder.pad_id, token_budget=token_budget))
         for text, one in zip(texts, cuts, strict=True):
-            mine = [next(found)[task] for _ in one]
+            mine = [_logits(next(found), task) for _ in one]
             if not one:
                 logits.append(np.zeros((int(head.level == "text"), len(head.labels))))
             elif head.level == "text":
@@ -131,10 +131,14 @@ def judge(
     return Judged(head=head, examples=examples, encoded=encoded, logits=logits)
 
 
+def _logits(outcome: Outcome, task: str) -> NDArray[np.float32]:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome[task]
+
+
 def evaluate(bundle_dir: str | Path, task: str, examples: Sequence[Example]) -> Evaluation:
     """A bundle's figures for a task on labelled examples, with the number of examples that its training set holds."""
-    from dataclasses import replace
-
     bundle = bundles.load(bundle_dir)
     if task not in bundle.heads:
         raise bundles.BundleRefused(f"{bundle.path} has no head {task!r}; it has {', '.join(bundle.heads)}")

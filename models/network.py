@@ -7,6 +7,7 @@ that learns takes part in every step, with weight nothing where the task has no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from models.batching import Batch, collate, plan
 from models.encoder import Trunk
 from models.heads import Head, head_class
 from models.windows import Window
+
+# A window's logits by task, (labels,) or (tokens of the text in it, labels); or what broke on it.
+Outcome: TypeAlias = Mapping[str, NDArray[np.float32]] | Exception
 
 
 class Network(nn.Module):
@@ -59,26 +63,8 @@ class Network(nn.Module):
         return {task: head(hidden, batch.mask) for task, head in self.heads.items()}
 
 
-def run_batch(network: Network, windows: Sequence[Window], *, pad_id: int) -> list[dict[str, NDArray[np.float32]]]:
-    """Each window's logits by task, (labels,) or (tokens of the text in it, labels), from one pass without gradients."""
-    with torch.inference_mode():
-        tensors = network.all_logits(collate(windows, pad_id=pad_id, device=network.device))
-    arrays = {task: logits.float().cpu().numpy() for task, logits in tensors.items()}
-    return [
-        {
-            task: logits[row]
-            if logits.ndim == 2
-            else logits[row, window.offset : window.offset + window.stop - window.start]
-            for task, logits in arrays.items()
-        }
-        for row, window in enumerate(windows)
-    ]
-
-
-def run(
-    network: Network, windows: Sequence[Window], *, pad_id: int, token_budget: int
-) -> list[Mapping[str, NDArray[np.float32]]]:
-    """Each window's logits by task, in the order given; windows that look the same to the network are computed once."""
+def run(network: Network, windows: Sequence[Window], *, pad_id: int, token_budget: int) -> list[Outcome]:
+    """Each window's outcome, in the order given; windows that look the same to the network are computed once."""
     network.eval()
     number_of: dict[bytes, int] = {}
     distinct: list[Window] = []
@@ -88,10 +74,37 @@ def run(
         if number == len(distinct):
             distinct.append(window)
         index.append(number)
-    results: list[Mapping[str, NDArray[np.float32]]] = [{}] * len(distinct)
+    outcomes: dict[int, Outcome] = {}
     for batch in plan([len(window.ids) for window in distinct], token_budget=token_budget):
-        for position, logits in zip(
-            batch, run_batch(network, [distinct[i] for i in batch], pad_id=pad_id), strict=True
-        ):
-            results[position] = logits
-    return [results[number] for number in index]
+        found = _attempt(network, [distinct[position] for position in batch], pad_id=pad_id)
+        outcomes.update(zip(batch, found, strict=True))
+    return [outcomes[number] for number in index]
+
+
+def _attempt(network: Network, windows: Sequence[Window], *, pad_id: int) -> list[Outcome]:
+    """One batch; where it breaks its halves, and so on, until the window that breaks it stands alone."""
+    try:
+        return _run_batch(network, windows, pad_id=pad_id)
+    except Exception as error:  # whatever a kernel, an allocator or a foreign trunk raises
+        if len(windows) == 1:
+            return [error]
+        middle = len(windows) // 2
+        return [
+            *_attempt(network, windows[:middle], pad_id=pad_id),
+            *_attempt(network, windows[middle:], pad_id=pad_id),
+        ]
+
+
+def _run_batch(network: Network, windows: Sequence[Window], *, pad_id: int) -> list[Outcome]:
+    with torch.inference_mode():
+        tensors = network.all_logits(collate(windows, pad_id=pad_id, device=network.device))
+    arrays = {task: logits.float().cpu().numpy() for task, logits in tensors.items()}
+    outcomes: list[Outcome] = []
+    for row, window in enumerate(windows):
+        held = slice(window.offset, window.offset + window.stop - window.start)
+        logits = {task: array[row] if array.ndim == 2 else array[row, held] for task, array in arrays.items()}
+        finite = all(np.isfinite(one).all() for one in logits.values())
+        outcomes.append(
+            logits if finite else FloatingPointError("the network answered with numbers that are not finite")
+        )
+    return outcomes
