@@ -219,7 +219,9 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
         or (Path.home() / ".prefect" / "profiles.toml").is_file()
     )
     if not chosen:
-        environ["PREFECT_HOME"] = str(default_home(environ) / "prefect")
+        prefect_home = default_home(environ) / "prefect"
+        prefect_home.mkdir(parents=True, exist_ok=True)
+        environ["PREFECT_HOME"] = str(prefect_home)
         environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
         environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
 
