@@ -22,7 +22,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -164,11 +164,8 @@ class RemoteStore:
         if held is not None and datetime.fromisoformat(held.until) <= now:
             log.warning("the lease of night %s has run out, taking it over from %s", night, held)
             self.remove(relative)
-        with explained(self.address(relative)):
-            try:
-                self._in_folder(relative, lambda path: self.filesystem.pipe_file(path, _encoded(mine), mode="create"))
-            except FileExistsError:
-                pass
+        with explained(self.address(relative)), suppress(FileExistsError):
+            self._in_folder(relative, lambda path: self.filesystem.pipe_file(path, _encoded(mine), mode="create"))
         held = self._holder(relative)
         if held is None or held.token != mine.token:
             raise NightLocked(

@@ -77,7 +77,8 @@ def open_store(url: str) -> Store:
         filesystem, inside = url_to_fs(url)
     except (ImportError, ValueError) as error:
         filesystem, inside = _by_arrow(url, error)
-    return RemoteStore(filesystem, inside, url)
+        return RemoteStore(filesystem, inside, url)
+    return RemoteStore(filesystem, inside, filesystem.unstrip_protocol(inside))
 
 
 def _by_arrow(url: str, reason: Exception) -> tuple[AbstractFileSystem, str]:
