@@ -1,0 +1,215 @@
+"""Starting and stopping Ray, in one context manager.
+
+A bare `ray.init()` joins any cluster it finds on the machine, listens on every interface, draws a dashboard, takes a third of the memory
+and replaces the handler of SIGTERM (after which a cancelled Prefect run ends as crashed). Here Ray is started for one block and stopped
+with it, on the loopback interface alone, with a token of its own and a temporary directory of its own, and it reports to nobody.
+
+Ray reads the switches for the interface, the token and the reporting from the environment only: they are set for the block.
+
+Not covered: starting a cluster of several machines. Name one with `ClusterConfig.address` and this package only connects to it; the
+bundles and the lake must then lie where every machine of the cluster sees them.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from data_contracts.errors import Fatal
+from tasks.switches import switched
+
+logger = logging.getLogger(__name__)
+
+MIB = 2**20
+LEAST_LOGICAL_CPUS = 4
+SPARE_LOGICAL_CPUS = 2  # actors that take every logical CPU leave none for anything else, and Ray waits in silence
+LONGEST_TEMP_DIR = 40  # characters; Ray's sockets add some 60 to it, and AF_UNIX allows 107
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """How Ray is used.
+
+    Attributes:
+        address: "local" starts a Ray of our own on this machine; else the address of a running cluster ("host:6379", "ray://host:10001").
+        workers: scoring actors, each with one model in memory.
+        cpus_per_worker: logical CPUs that one actor reserves; below 1 several share a core.
+        threads_per_worker: torch threads of one actor; 0 shares the machine's cores among the actors.
+        gpus_per_worker: share of a GPU that one worker reserves; None takes one if the cluster has any, shared where there are too few.
+        min_rows: with fewer rows than this, and no cluster named, score in this process: starting Ray costs 3 to 9 s.
+        rows_per_shard: rows of one job; a night that was stopped resumes at the first shard that is not finished.
+        token_budget: tokens of one forward pass, padding included.
+        shard_tries: how often an actor is restarted, and a shard tried again, after the actor's process died.
+        no_progress_seconds: give up when no shard has finished for so long.
+        object_store_mib: size of Ray's shared memory, in MiB; shards travel by path, so little is needed.
+        temp_dir: where Ray puts its sockets and logs, at most 40 characters; None makes a new one and removes it afterwards.
+    """
+
+    address: str = "local"
+    workers: int = 2
+    cpus_per_worker: float = 0.5
+    threads_per_worker: int = 0
+    gpus_per_worker: float | None = None
+    min_rows: int = 5_000
+    rows_per_shard: int = 2_000
+    token_budget: int = 2_048
+    shard_tries: int = 3
+    no_progress_seconds: float = 900.0
+    object_store_mib: int = 256
+    temp_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that Ray would only hang on."""
+        for name in ("workers", "cpus_per_worker", "rows_per_shard", "token_budget", "no_progress_seconds"):
+            if getattr(self, name) <= 0:
+                raise Fatal(f"cluster.{name} is {getattr(self, name)}; allowed: greater than 0")
+        for name in ("threads_per_worker", "min_rows", "shard_tries"):
+            if getattr(self, name) < 0:
+                raise Fatal(f"cluster.{name} is {getattr(self, name)}; allowed: 0 or more")
+        if self.object_store_mib < 80:
+            raise Fatal(f"cluster.object_store_mib is {self.object_store_mib}; allowed: 80 or more (Ray refuses less)")
+
+    @property
+    def local(self) -> bool:
+        """True when Ray is ours to start and stop."""
+        return self.address == "local"
+
+    @property
+    def reserved_cpus(self) -> float:
+        """Logical CPUs that all workers reserve together."""
+        return self.workers * self.cpus_per_worker
+
+    def threads(self) -> int:
+        """Torch threads of one worker on this machine."""
+        return self.threads_per_worker or max(1, (os.cpu_count() or 1) // self.workers)
+
+
+@contextmanager
+def session(config: ClusterConfig) -> Iterator[None]:
+    """Ray for the length of the block; a Ray that this process already has is used and left running.
+
+    Works from the main thread and from a Prefect task's thread. Whatever happens inside, Ray is stopped before the block is left, and
+    its processes are waited for.
+
+    Raises:
+        Fatal: the Ray that is running has too few logical CPUs for the workers, or `temp_dir` is too long.
+    """
+    with switched(_switches(config)):
+        import ray
+
+        if ray.is_initialized():
+            _check_room(config, float(ray.cluster_resources().get("CPU", 0.0)))
+            yield
+            return
+        with _temp_dir(config) as temp_dir:
+            try:
+                with sigterm_kept():
+                    _start(config, temp_dir)
+                yield
+            finally:
+                ray.shutdown(wait_for_processes=True)
+
+
+def gpus_per_worker(config: ClusterConfig) -> float:
+    """The share of a GPU that one worker reserves in the Ray that is running."""
+    if config.gpus_per_worker is not None:
+        return config.gpus_per_worker
+    import ray
+
+    gpus = float(ray.cluster_resources().get("GPU", 0.0))
+    return 0.0 if gpus == 0 else min(1.0, math.floor(100 * gpus / config.workers) / 100)
+
+
+def _start(config: ClusterConfig, temp_dir: str) -> None:
+    import ray
+    from ray.job_config import JobConfig
+
+    root = str(
+        Path(__file__).resolve().parents[2]
+    )  # so that workers import this checkout, wherever it was started from
+    job = JobConfig(_py_driver_sys_path=[root])
+    if not config.local:
+        ray.init(address=config.address, job_config=job, log_to_driver=False, logging_level=logging.WARNING)
+        _check_room(config, float(ray.cluster_resources().get("CPU", 0.0)))
+        return
+    cpus = max(LEAST_LOGICAL_CPUS, os.cpu_count() or 1, math.ceil(config.reserved_cpus) + SPARE_LOGICAL_CPUS)
+    ray.init(
+        address="local",
+        job_config=job,
+        num_cpus=cpus,
+        object_store_memory=config.object_store_mib * MIB,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=temp_dir,
+    )
+    logger.info("Ray started with %d logical CPUs in %s", cpus, temp_dir)
+
+
+def _check_room(config: ClusterConfig, cpus: float) -> None:
+    if cpus < config.reserved_cpus:
+        raise Fatal(
+            f"{config.workers} workers of {config.cpus_per_worker} CPUs need {config.reserved_cpus} logical CPUs; "
+            f"the running Ray has {cpus}: lower cluster.workers or cluster.cpus_per_worker"
+        )
+
+
+def _switches(config: ClusterConfig) -> dict[str, str]:
+    """What Ray reads from the environment alone: no reports; and for a Ray of our own, loopback only and a token nobody else knows."""
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
+    if not config.local:
+        return quiet
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+    return {**quiet, **token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+@cache
+def _token() -> str:
+    """One secret per process: Ray keeps the first that it reads."""
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def _temp_dir(config: ClusterConfig) -> Iterator[str]:
+    """A short directory for Ray's sockets, removed afterwards unless the settings named it."""
+    if config.temp_dir is not None:
+        if len(config.temp_dir) > LONGEST_TEMP_DIR:
+            raise Fatal(
+                f"cluster.temp_dir {config.temp_dir!r} has {len(config.temp_dir)} characters; allowed: at most "
+                f"{LONGEST_TEMP_DIR}, because the names of Ray's sockets in it may not be longer than 107"
+            )
+        Path(config.temp_dir).mkdir(parents=True, exist_ok=True)
+        yield str(Path(config.temp_dir).resolve())
+        return
+    parent = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="nd-", dir=parent if len(parent) <= LONGEST_TEMP_DIR - 12 else "/tmp")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Give SIGTERM back the handler that it had before the block: `ray.init` replaces it, in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

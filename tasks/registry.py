@@ -1,0 +1,270 @@
+"""Trained models under version, kept by MLflow: what was trained on what, what it scored, and which one serves.
+
+One registered model a task (`nightdesk-sentiment`, `nightdesk-ner`). A version is a copy of a bundle among a run's artifacts, with the run's
+parameters and metrics; the alias `champion` names the one that serves; the tag `gate` says why a version became champion or did not. A joint
+bundle is registered once a task, and both versions are the same files.
+
+MLflow is imported when it is first needed, since that costs seconds, and told to report to nobody before it is. Not covered: deleting
+versions, model stages, and serving through MLflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from data_contracts.errors import Fatal
+from data_contracts.labels import TASKS
+from tasks.switches import switched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+GATE = "gate"
+ARTIFACT = "bundle"
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+LONGEST_VALUE = 500  # characters of a parameter, as MLflow's database has it
+
+
+class NoSuchModel(Fatal):
+    """The registry has no model of that name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One registered version of a task's model; `path` is its bundle, `gate` why it serves or does not."""
+
+    task: str
+    version: int
+    path: Path
+    champion: bool
+    gate: str
+    metrics: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """What `Registry.resolve` takes."""
+        return f"{self.task}/{self.version}"
+
+
+class Registry:
+    """The registry at an MLflow tracking URI, with its artifacts in a local (or shared) directory."""
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
+        self.tracking_uri = tracking_uri
+        self.artifact_root = Path(artifact_root).absolute()
+        self._opened: MlflowClient | None = None
+
+    def register(
+        self,
+        task: str,
+        bundle_dir: Path | str,
+        metrics: Mapping[str, float],
+        params: Mapping[str, object],
+        *,
+        run_id: str | None = None,
+    ) -> int:
+        """Keep a bundle as the next version of a task's model; `run_id` is a run of `log` that has the bundle already."""
+        run = run_id or self.log([task], bundle_dir, metrics, params)
+        with self._client() as client:
+            _ensure_model(client, task)
+            source = f"{client.get_run(run).info.artifact_uri}/{ARTIFACT}"
+            made = client.create_model_version(_model(task), source, run_id=run)
+            for name, value in metrics.items():
+                client.set_model_version_tag(_model(task), made.version, f"metric.{_plain(name)}", repr(float(value)))
+            return int(made.version)
+
+    def log(
+        self, tasks: Sequence[str], bundle_dir: Path | str, metrics: Mapping[str, float], params: Mapping[str, object]
+    ) -> str:
+        """Keep a training as an MLflow run with the bundle among its artifacts; returns the run's id. Params are cut at 500 characters."""
+        with self._client() as client:
+            from mlflow.entities import Metric, Param
+            from mlflow.utils.time import get_current_time_millis
+
+            now = get_current_time_millis()
+            experiment = self._experiment(client, "-".join(sorted(tasks)))
+            run = str(client.create_run(experiment, start_time=now).info.run_id)
+            logged = [Param(_plain(name), str(value)[:LONGEST_VALUE]) for name, value in sorted(params.items())]
+            figures = [Metric(_plain(name), float(value), now, 0) for name, value in sorted(metrics.items())]
+            client.log_batch(run, metrics=figures, params=logged)
+            client.log_artifacts(run, str(bundle_dir), ARTIFACT)
+            client.set_terminated(run, "FINISHED")
+            return run
+
+    def promote(self, task: str, version: int, *, reason: str = "promoted by hand") -> None:
+        """Make a version the champion of its task, and say why."""
+        with self._client() as client:
+            client.set_model_version_tag(_model(task), str(version), GATE, reason)
+            client.set_registered_model_alias(_model(task), CHAMPION, str(version))
+
+    def reject(self, task: str, version: int, *, reason: str) -> None:
+        """Leave a version a candidate, and say why."""
+        with self._client() as client:
+            client.set_model_version_tag(_model(task), str(version), GATE, reason)
+
+    def champion(self, task: str) -> Path | None:
+        """The bundle that serves a task; None where there is none yet."""
+        found = self.champion_version(task)
+        return None if found is None else found.path
+
+    def champion_version(self, task: str) -> Version | None:
+        """The version that serves a task; None where there is none yet."""
+        return next((one for one in self.candidates(task) if one.champion), None)
+
+    def candidates(self, task: str) -> list[Version]:
+        """Every version of a task's model, oldest first."""
+        if task not in TASKS:
+            raise NoSuchModel(f"no task {task!r}; allowed: {', '.join(TASKS)}")
+        if not self._exists():
+            return []
+        with self._client() as client:
+            models = client.search_registered_models(filter_string=f"name = '{_model(task)}'")
+            if not models:
+                return []
+            serving = models[0].aliases.get(CHAMPION)
+            versions = client.search_model_versions(f"name = '{_model(task)}'", max_results=10_000)
+            return sorted((_version(task, one, serving) for one in versions), key=lambda one: one.version)
+
+    def serving(self, names: Sequence[str] = (CHAMPION,)) -> list[Path]:
+        """The bundles that score together under these names (see `resolve`), each task served by exactly one of them.
+
+        "champion" stands for the champion of every task that has one. A name with a task ("ner/3") serves that task alone, so a joint bundle
+        that serves fewer tasks than it has heads is narrowed to those, in a directory of its own.
+
+        Raises:
+            NoSuchModel: a name is unknown, or two names serve the same task.
+        """
+        from models.bundle import load
+        from tasks.narrow import narrowed
+
+        wanted: dict[Path, set[str]] = {}
+        for name in names:
+            for path, tasks in self._served(name):
+                wanted.setdefault(path, set()).update(tasks or load(path).heads)
+        twice = sorted(task for task in TASKS if sum(task in tasks for tasks in wanted.values()) > 1)
+        if twice:
+            raise NoSuchModel(f"{', '.join(names)} serve {', '.join(twice)} twice; allowed: one bundle a task")
+        return [narrowed(path, tasks, self.artifact_root / "narrowed") for path, tasks in wanted.items()]
+
+    def _served(self, name: str) -> list[tuple[Path, tuple[str, ...]]]:
+        """Bundles and the tasks that they serve under a name; no tasks: all that the bundle has."""
+        if name == CHAMPION:
+            found: list[tuple[Path, tuple[str, ...]]] = [
+                (path, (task,)) for task in TASKS if (path := self.champion(task)) is not None
+            ]
+            return found or [(self.resolve(name), ())]
+        task, _, _ = name.partition("/")
+        return [(self.resolve(name), (task,) if task in TASKS and not Path(name).is_dir() else ())]
+
+    def resolve(self, name: str) -> Path:
+        """The bundle called `name`: "sentiment/3", "ner/champion", "champion" (where one bundle serves every task), or a directory.
+
+        Raises:
+            NoSuchModel: it is none of these; the text lists what there is.
+        """
+        if found := re.fullmatch(rf"({'|'.join(TASKS)})/({CHAMPION}|\d+)", name):
+            task, which = found.groups()
+            for one in self.candidates(task):
+                if (one.champion and which == CHAMPION) or str(one.version) == which:
+                    return one.path
+        elif name == CHAMPION:
+            serving = {task: path for task in TASKS if (path := self.champion(task)) is not None}
+            if len(set(serving.values())) == 1:
+                return next(iter(serving.values()))
+            if serving:
+                named = ", ".join(f"{task}/{CHAMPION}" for task in serving)
+                raise NoSuchModel(f"{CHAMPION!r} is not one bundle: the tasks have different ones; name {named}")
+        elif name and Path(name).is_dir():
+            return Path(name)
+        raise NoSuchModel(f"no model {name!r}: it is no directory, and the registry has {self._listing()}")
+
+    def _listing(self) -> str:
+        there = [
+            f"{one.name}{' (champion)' if one.champion else ''}" for task in TASKS for one in self.candidates(task)
+        ]
+        return ", ".join(there) or f"nothing yet ({self.tracking_uri}); `nightdesk finetune` registers a model"
+
+    def _exists(self) -> bool:
+        """False when the database is a file that is not there: looking must not create it, nor cost the seconds of importing MLflow."""
+        path = self.tracking_uri.removeprefix("sqlite:///")
+        return path == self.tracking_uri or Path(path).is_file()
+
+    @contextmanager
+    def _client(self) -> Iterator[MlflowClient]:
+        with switched(QUIET):
+            if self._opened is None:
+                self._opened = _open(self.tracking_uri)
+            yield self._opened
+
+    def _experiment(self, client: MlflowClient, name: str) -> str:
+        found = client.get_experiment_by_name(_model(name))
+        if found is not None:
+            return str(found.experiment_id)
+        return str(client.create_experiment(_model(name), artifact_location=(self.artifact_root / name).as_uri()))
+
+
+def _open(uri: str) -> MlflowClient:
+    """A client; imports MLflow, and makes the database's tables where there are none."""
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _ensure_model(client: MlflowClient, task: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(_model(task))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _version(task: str, found: Any, serving: object) -> Version:
+    prefix = "metric."
+    return Version(
+        task=task,
+        version=int(found.version),
+        path=_local(str(found.source)),
+        champion=str(found.version) == str(serving),
+        gate=found.tags.get(GATE, ""),
+        metrics={
+            name.removeprefix(prefix): float(value) for name, value in found.tags.items() if name.startswith(prefix)
+        },
+    )
+
+
+def _local(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        raise NoSuchModel(f"the model's files are at {uri}; allowed: a local or shared directory")
+    return Path(unquote(parts.path))
+
+
+def _model(task: str) -> str:
+    return f"nightdesk-{task}"
+
+
+def _plain(name: str) -> str:
+    """A name with the characters that MLflow allows."""
+    return re.sub(r"[^\w./ -]", "_", name)
