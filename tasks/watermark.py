@@ -1,0 +1,143 @@
+"""What is remembered of a source between nights, and which delivered rows another night already has.
+
+Two memories with two owners. The rows themselves are the watermark: a row whose id stands in the lake's `raw` on another night is not
+new, whatever a server says. The state of a source (`_state/source-<name>` in the lake) only saves work: the ETag and Last-Modified of
+each document, so that an unchanged feed is not sent again, with the counts that it then stands for. It is written after the rows are
+committed, so a run that dies in between reads the feed once more and finds every row there.
+
+Not covered: forgetting. A source that leaves the settings leaves its state behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.fetch import Validators
+from tasks.lake import Lake
+from tasks.sources import SourceConfig
+
+log = logging.getLogger(__name__)
+
+LEAD_NIGHTS = 2  # a row may be dated a day after the night that saw it, and a night's name differs from its UTC date
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentState:
+    """One document as it was read last: what its server gave to ask again with, its rows, and those that were not the night's."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+    rows: int = 0
+    outside: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceState:
+    """What is remembered of one source.
+
+    Attributes:
+        night: the night of the last live run, whose `outside` counts `documents` hold.
+        reading: fingerprint of the settings that decide how rows are read; with others, documents must be sent again.
+        latest_published_at: the latest publication time seen, for reports.
+        last_read_at: when the source was last read.
+    """
+
+    night: str = ""
+    reading: str = ""
+    latest_published_at: str | None = None
+    last_read_at: str | None = None
+    documents: Mapping[str, DocumentState] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As it is stored."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str | None, source: str) -> SourceState:
+        """As it was stored; an unreadable state is none, for nothing but work is lost with it."""
+        if text is None:
+            return SourceState()
+        try:
+            stored = json.loads(text)
+            documents = {origin: DocumentState(**document) for origin, document in stored.pop("documents").items()}
+            return SourceState(**stored, documents=documents)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("source %s: its state cannot be read and is begun anew (%s)", source, error)
+            return SourceState()
+
+    def validators(self, config: SourceConfig) -> dict[str, Validators]:
+        """What to ask each document's server with; nothing when the settings now read rows in another way."""
+        if self.reading != fingerprint(config):
+            return {}
+        return {
+            origin: Validators(etag=document.etag, last_modified=document.last_modified)
+            for origin, document in self.documents.items()
+        }
+
+    def with_times(self, *, latest_published_at: datetime | None, now: datetime) -> SourceState:
+        """The state with its watermark moved on, never back."""
+        seen = [
+            time for time in (self.latest_published_at, latest_published_at and latest_published_at.isoformat()) if time
+        ]
+        latest = max(seen, key=datetime.fromisoformat, default=None)
+        return replace(self, latest_published_at=latest, last_read_at=now.isoformat())
+
+
+def state_name(source: str) -> str:
+    """The name of a source's state in the lake."""
+    return f"source-{source}"
+
+
+def fingerprint(config: SourceConfig) -> str:
+    """Changes with every setting that changes the rows read from the same bytes."""
+    parts = (
+        config.kind,
+        config.timezone,
+        sorted(config.fields.items()),
+        config.header,
+        config.delimiter,
+        config.encoding,
+        config.time_formats,
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+class Elsewhere:
+    """Which row ids stand in `raw` on other nights than `night`.
+
+    The nights within `lookback_nights` are held in memory. Older ones are asked only about rows that could be so old: dated before, or
+    not dated at all. So an archive read again and again stays known for ever, and a feed's night costs a look at the last weeks.
+    """
+
+    def __init__(self, lake: Lake, *, night: date, lookback_nights: int) -> None:
+        self._lake = lake
+        others = [other for other in lake.nights("raw") if other != night]
+        reach = timedelta(days=lookback_nights)
+        recent = [other for other in others if abs(other - night) <= reach]
+        self._older = [other for other in others if abs(other - night) > reach]
+        self._all_old = any(other > night for other in self._older)
+        self._old_from = night - reach + timedelta(days=LEAD_NIGHTS)
+        self.recent: frozenset[str] = frozenset(self._row_ids(recent).to_pylist()) if recent else frozenset()
+
+    def may_be_older(self, published_at: datetime | None) -> bool:
+        """Whether a row of that time could have been seen on a night outside the lookback."""
+        return bool(self._older) and (self._all_old or published_at is None or published_at.date() <= self._old_from)
+
+    def among_older(self, row_ids: Collection[str]) -> set[str]:
+        """Those of `row_ids` that a night outside the lookback has; one such night is in memory at a time."""
+        wanted, found = pa.array(list(row_ids), pa.string()), set()
+        for night in self._older if len(wanted) else ():
+            there = self._row_ids([night])
+            found.update(there.filter(pc.is_in(there, value_set=wanted)).to_pylist())
+        return found
+
+    def _row_ids(self, nights: Collection[date]) -> pa.ChunkedArray:
+        return self._lake.read("raw", nights=nights, columns=["row_id"]).column("row_id")
