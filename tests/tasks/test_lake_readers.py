@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from data_contracts.catalog import contract
-from data_contracts.scores import Entity, ScoredArticle
+from data_contracts.scores import ScoredArticle, ScoredEntity
 from tasks.lake import Lake
 
 FIRST = date(2026, 11, 19)
@@ -20,7 +20,7 @@ AT = datetime(2026, 11, 19, 22, tzinfo=UTC)
 
 
 def scored(night: date, number: int) -> ScoredArticle:
-    mention = Entity(mention_text="ACME", mention_type="ORG", ner_score=0.9, mention_start=0, mention_end=4)
+    mention = ScoredEntity(mention_text="ACME", mention_type="ORG", ner_score=0.9, mention_start=0, mention_end=4)
     return ScoredArticle(
         article_id=f"a{number}",
         version=1,
