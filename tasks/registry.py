@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 GATE = "gate"
+DIGEST = "digest"
 ARTIFACT = "bundle"
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -54,6 +55,7 @@ class Version:
     path: Path
     champion: bool
     gate: str
+    digest: str
     metrics: Mapping[str, float]
 
     @property
@@ -80,11 +82,14 @@ class Registry:
         run_id: str | None = None,
     ) -> int:
         """Keep a bundle as the next version of a task's model; `run_id` is a run of `log` that has the bundle already."""
+        from models.bundle import load
+
         run = run_id or self.log([task], bundle_dir, metrics, params)
         with self._client() as client:
             _ensure_model(client, task)
             source = f"{client.get_run(run).info.artifact_uri}/{ARTIFACT}"
             made = client.create_model_version(_model(task), source, run_id=run)
+            client.set_model_version_tag(_model(task), made.version, DIGEST, load(bundle_dir).digest)
             for name, value in metrics.items():
                 client.set_model_version_tag(_model(task), made.version, f"metric.{_plain(name)}", repr(float(value)))
             return int(made.version)
@@ -248,6 +253,7 @@ def _version(task: str, found: Any, serving: object) -> Version:
         path=_local(str(found.source)),
         champion=str(found.version) == str(serving),
         gate=found.tags.get(GATE, ""),
+        digest=found.tags.get(DIGEST, ""),
         metrics={
             name.removeprefix(prefix): float(value) for name, value in found.tags.items() if name.startswith(prefix)
         },

@@ -1,11 +1,17 @@
 """A trunk small enough to train in a second, and labelled examples that it can learn."""
 
+import datetime as dt
+import os
 import string
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
+from data_contracts.article import CONTRACT as ARTICLES
+from data_contracts.article import Article
 from data_contracts.labelled import NerExample, SentimentExample
+from tasks.lake import Lake
 
 WORDS = {
     "negative": ("losses", "fell", "fraud", "warning", "default"),
@@ -74,3 +80,81 @@ def ner_examples() -> list[NerExample]:
             )
         )
     return examples
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(
+    tiny_trunk: Path,
+    sentiment_examples: list[SentimentExample],
+    ner_examples: list[NerExample],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A joint model that has learnt the examples by heart."""
+    from models.training import Recipe, TaskData, fit
+
+    recipe = Recipe(epochs=3, precision="float32", max_length=64, overlap=16, learning_rate=1e-2)
+    data = {"sentiment": TaskData(sentiment_examples, sentiment_examples), "ner": TaskData(ner_examples, ner_examples)}
+    return fit(trunk=str(tiny_trunk), data=data, recipe=recipe, output=tmp_path_factory.mktemp("models") / "joint")
+
+
+NIGHT = dt.date(2026, 3, 2)
+
+
+@pytest.fixture(scope="session")
+def stage_articles() -> Callable[..., None]:
+    """Stage articles given as (id, title, body) for a night, as validation does."""
+
+    def stage(lake: Path, rows: Iterable[tuple[str, str, str | None]], night: dt.date = NIGHT) -> None:
+        seen = dt.datetime.combine(night, dt.time(12), dt.UTC)
+        articles = [
+            Article(
+                article_id=key, version=1, content_hash="c" * 32, run_date=night, source="wire", title=title, body=body, repeats=0,
+                published_at=seen, first_seen_at=seen, available_at=seen, row_id=f"row-{key}",
+            )
+            for key, title, body in rows
+        ]  # fmt: skip
+        Lake.open(str(lake)).stage(night).write("articles", ARTICLES.table(articles))
+
+    return stage
+
+
+@pytest.fixture(scope="session")
+def news() -> Callable[[int], list[tuple[str, str, str | None]]]:
+    """So many articles of the words that the model knows; every seventh has no body, every fifth a long one."""
+
+    def some(count: int) -> list[tuple[str, str, str | None]]:
+        labels = list(WORDS)
+        rows: list[tuple[str, str, str | None]] = []
+        for i in range(count):
+            words = WORDS[labels[i % 3]]
+            name = NAMES["ORG"][i % 3]
+            body = f"{name} {words[(i + 1) % 5]} today. " * (60 if i % 5 == 0 else 2)
+            rows.append((f"a{i:04d}", f"{name} said {words[i % 5]} {i}", None if i % 7 == 0 else body))
+        return rows
+
+    return some
+
+
+@pytest.fixture(scope="session")
+def children() -> Callable[[str], list[int]]:
+    """The live processes below this one whose command line contains a word."""
+
+    def below(word: str) -> list[int]:
+        parents, found = {}, []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    state, parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                except OSError:
+                    continue
+                parents[int(entry.name)] = (int(parent), state, command)
+        for pid, (parent, state, command) in parents.items():
+            above = parent
+            while above in parents and above != os.getpid():
+                above = parents[above][0]
+            if above == os.getpid() and state != "Z" and word in command:
+                found.append(pid)
+        return found
+
+    return below
