@@ -79,9 +79,11 @@ def tag_scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
     """Accuracy of words, micro precision, recall and F1 of entities, and each type's own, by seqeval."""
     from seqeval.metrics import accuracy_score, classification_report
 
-    if not any(tags for tags in gold):
-        return Scores(accuracy=0.0, precision=0.0, recall=0.0, f1=0.0, labels=())
-    report = classification_report(list(map(list, gold)), list(map(list, predicted)), output_dict=True, zero_division=0)
+    given, said = [list(tags) for tags in gold], [list(tags) for tags in predicted]
+    accuracy = float(accuracy_score(given, said)) if any(given) else 0.0
+    if all(tag == "O" for tags in (*given, *said) for tag in tags):
+        return Scores(accuracy=accuracy, precision=0.0, recall=0.0, f1=0.0, labels=())
+    report = classification_report(given, said, output_dict=True, zero_division=0)
     rows = {name: figures for name, figures in report.items() if not name.endswith(" avg")}
     each = tuple(
         LabelScore(
@@ -93,9 +95,9 @@ def tag_scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
         )
         for name, figures in sorted(rows.items())
     )
-    micro = report["micro avg"] if rows else {"precision": 0.0, "recall": 0.0, "f1-score": 0.0}
+    micro = report["micro avg"]
     return Scores(
-        accuracy=float(accuracy_score(list(map(list, gold)), list(map(list, predicted)))),
+        accuracy=accuracy,
         precision=float(micro["precision"]),
         recall=float(micro["recall"]),
         f1=float(micro["f1-score"]),
