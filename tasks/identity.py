@@ -144,11 +144,11 @@ def _with_kept(rows: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
 
 def _with_versions(kept: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
     """New articles get the version after the highest that their id has, in their order; published ones keep theirs."""
-    before = earlier.group_by("article_id").agg(pl.col("version").max().alias("before"))
-    highest = pl.max_horizontal(pl.col("before"), pl.col("version").max().over("article_id")).fill_null(0)
+    reached = earlier.group_by("article_id").agg(pl.col("version").max().alias("reached"))
+    highest = pl.max_horizontal(pl.col("reached"), pl.col("version").max().over("article_id")).fill_null(0)
     new = pl.col("version").is_null()
     return (
-        kept.join(before, on="article_id", how="left")
+        kept.join(reached, on="article_id", how="left")
         .sort("place")
         .with_columns(version=pl.coalesce("version", highest + new.cast(pl.Int32).cum_sum().over("article_id")))
     )

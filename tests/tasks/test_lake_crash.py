@@ -125,7 +125,7 @@ def test_no_reader_ever_misses_the_night_while_it_is_rewritten(tmp_path: Path) -
     assert reader.reads > 0
 
 
-@pytest.mark.parametrize("step", range(1, 12))
+@pytest.mark.parametrize("step", [1, 2, 5, 7, 8, 9, 10, 12])  # before, at and after the record (7)
 def test_a_commit_cut_off_at_each_of_its_steps_is_all_or_nothing(tmp_path: Path, step: int) -> None:
     root = tmp_path / "lake"
     lake = Lake.open(str(root))
