@@ -78,7 +78,7 @@ def run(
     """Run nights: ingest, contract, score, watch, publish, report, notify."""
     from flows.nightly import nightly
 
-    for one in night or [None]:
+    for one in night or (None,):
         page = nightly(
             night=one.date() if one else None, settings_file=settings, lake=lake, by=by.value, rescore=rescore
         )
@@ -177,9 +177,9 @@ def finetune(
     """Fine-tune a model. Without --output it goes through the registry and its gate; with it, into a directory."""
     if task not in ("sentiment", "ner", "all"):
         raise typer.BadParameter(f"{task!r}; allowed: sentiment, ner, all", param_hint="--task")
-    if task == "all" and (train or dev or output):
+    if task == "all" and train:
         raise typer.BadParameter(
-            "--task all trains on the shipped sample; name --task sentiment or --task ner for files of your own",
+            "files hold one task's labels; name --task sentiment or --task ner for files of your own",
             param_hint="--task",
         )
     if bool(train) != bool(dev):
@@ -196,6 +196,7 @@ def finetune(
         learning_rate=learning_rate,
         seed=seed,
         settings=load(settings),
+        settings_file=settings,
     )
 
 

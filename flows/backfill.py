@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
+from uuid import UUID
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
@@ -62,7 +63,10 @@ def backfill(
     settings = load(settings_file, lake=lake)
     desk = Lake.open(settings.lake)
     nights = span(first, last)
-    progress = create_progress_artifact(progress=0.0, key="backfill-progress", description=f"nights {first} to {last}")
+    progress = cast(
+        UUID,
+        create_progress_artifact(progress=0.0, key="backfill-progress", description=f"nights {first} to {last}"),
+    )
     outcomes: list[Outcome] = []
     for done, night in enumerate(nights, start=1):
         began = dt.datetime.now(dt.UTC)

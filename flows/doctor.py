@@ -145,10 +145,10 @@ def _remote_lake(url: str) -> Finding:
 
 
 def _trunk() -> Iterator[Finding]:
-    from models.encoder import DEFAULT_TRUNK, resolve_trunk
+    from models.encoder import DEFAULT_TRUNK, locate
 
     try:
-        found = resolve_trunk(DEFAULT_TRUNK)
+        found = locate(DEFAULT_TRUNK)
         yield Finding(what="trunk", good=True, found=f"{DEFAULT_TRUNK}: {found}, hash as published")
     except NightdeskError as error:
         yield Finding(what="trunk", good=False, found=str(error), remedy="make install")
@@ -179,15 +179,28 @@ def _champions(settings: Settings) -> Iterator[Finding]:
 
 
 def _sources(settings: Settings, night: dt.date) -> Iterator[Finding]:
-    from tasks.fetch import reachable
+    """Ask each source for its first row, as a night would."""
+    from tasks.fetch import Fetcher, Limits
+    from tasks.sources import Delivered, reader
 
     for source in settings.sources_of(night):
-        good, found = reachable(source)
-        named = f"{source.location}: {found}"
+        limits = Limits(
+            timeout_seconds=source.timeout_seconds, max_bytes=source.max_bytes, allow_private=source.allow_private
+        )
+        fetcher = Fetcher(limits)
+        try:
+            first = next(iter(reader(source.kind)(source, fetcher)), None)
+            good = isinstance(first, Delivered) and first.parse_error is None
+            found = (
+                "delivers"
+                if good
+                else str(getattr(first, "error", None) or getattr(first, "parse_error", None) or "is empty")
+            )
+        except NightdeskError as error:
+            good, found = False, str(error)
+        finally:
+            fetcher.close()
+        remedy = "" if good else "a night goes on without it, and says so"
         yield Finding(
-            what=f"source {source.name}",
-            good=good,
-            found=named,
-            remedy="" if good else "a night goes on without it, and says so",
-            needed=False,
+            what=f"source {source.name}", good=good, found=f"{source.location}: {found}", remedy=remedy, needed=False
         )

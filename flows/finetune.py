@@ -7,8 +7,9 @@ run again with the same parameters. `finetune_into` trains outside the registry,
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 SAMPLE_LABELLED = SAMPLE / "labelled"
 TRUNK = "minilm"
+Task = Literal["sentiment", "ner", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ def files_for(task: str, given: Mapping[str, LabelledForm | None]) -> dict[str, 
 
 @flow(name="finetune")
 def finetune(
-    task: Literal["sentiment", "ner", "all"] = "all",
+    task: Task = "all",
     sentiment: LabelledForm | None = None,
     ner: LabelledForm | None = None,
     recipe: RecipeForm = RecipeForm(),  # noqa: B008
@@ -148,6 +150,7 @@ def finetune_into(
     """Train outside the registry and leave the bundle in `output`; returns its figures on dev by task. Needs no Prefect server."""
     from models.training import recipe_for
 
+    refuse_to_overwrite(output)
     trained = train.fn(
         files,
         trunk=trunk,
@@ -163,14 +166,22 @@ def finetune_into(
     }
 
 
-def copy_bundle(bundle: Path, output: Path) -> None:
-    """Put a copy of a bundle at `output`, whole or not at all; what is no bundle there is never replaced."""
-    import shutil
-
-    if output.exists() and any(output.iterdir()) and not (output / "manifest.json").is_file():
+def refuse_to_overwrite(output: Path) -> None:
+    """Raise where `output` holds something that is no bundle."""
+    if (
+        output.exists()
+        and not (output / "manifest.json").is_file()
+        and not (output.is_dir() and not any(output.iterdir()))
+    ):
         raise Fatal(
             f"{output} is not empty and holds no bundle; allowed: a new or empty directory, or an earlier bundle"
         )
+
+
+def copy_bundle(bundle: Path, output: Path) -> None:
+    """Put a copy of a bundle at `output`, whole or not at all; what is no bundle there is never replaced."""
+    output = output.absolute()
+    refuse_to_overwrite(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_name(f".{output.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
@@ -187,5 +198,5 @@ def _show(done: Finetuned) -> None:
     ]
     create_markdown_artifact("\n".join(lines), key="finetune-gate", description="What the gate said")
     for task, figures in done.figures.items():
-        table = [asdict(replace(label)) for label in figures.labels]
+        table = [asdict(label) for label in figures.labels]
         create_table_artifact(table, key=f"finetune-{task}", description=f"{task} by class on {figures.n} dev examples")

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 from uuid import uuid4
 
 from prefect import flow, get_run_logger, runtime
-from tasks.ingest import ingest
-from tasks.notify import notify
-from tasks.registry import Registry
-from tasks.score import score
-from tasks.validate import validate, validate_alerts, validate_scores
-from tasks.watch import watch
 
 from data_contracts.labels import TASKS
 from flows.artifacts import show_night
-from flows.finetune import SAMPLE_LABELLED, finetune
+from flows.finetune import SAMPLE_LABELLED, Task, finetune
 from flows.nights import last_ended, window_of
 from flows.settings import Settings, load, quiet
+from tasks.ingest import ingest
 from tasks.lake import Lake
+from tasks.notify import notify
 from tasks.publish import publish
+from tasks.registry import Registry
 from tasks.report import report
+from tasks.score import score
+from tasks.validate import validate, validate_alerts, validate_scores
+from tasks.watch import watch
 
 
 def night_asked_for(night: dt.date | None, settings: Settings, now: dt.datetime) -> dt.date:
@@ -81,10 +81,12 @@ def nightly(
             lookback_nights=settings.limits.lookback_nights,
             run_id=run_id,
         )
-        return _from_raw_to_alert(settings, tonight, now=now, run_id=run_id, rescore=rescore)
+        return _from_raw_to_alert(settings, settings_file, tonight, now=now, run_id=run_id, rescore=rescore)
 
 
-def _from_raw_to_alert(settings: Settings, night: dt.date, *, now: dt.datetime, run_id: str, rescore: bool) -> str:
+def _from_raw_to_alert(
+    settings: Settings, settings_file: str | None, night: dt.date, *, now: dt.datetime, run_id: str, rescore: bool
+) -> str:
     """Everything after the feeds were read; returns the report's path."""
     limits, alerting = settings.limits, settings.alerting
     validate(
@@ -100,7 +102,7 @@ def _from_raw_to_alert(settings: Settings, night: dt.date, *, now: dt.datetime, 
         night=night,
         now=now,
         run_id=run_id,
-        bundles=[str(bundle) for bundle in models_for(settings)],
+        bundles=[str(bundle) for bundle in models_for(settings, settings_file)],
         cluster=settings.cluster,
         rescore=rescore,
         min_ner_score=settings.scoring.min_ner_score,
@@ -110,26 +112,31 @@ def _from_raw_to_alert(settings: Settings, night: dt.date, *, now: dt.datetime, 
     validate_alerts(settings.lake, night=night, now=now)
     published = publish(settings.lake, night=night, run_id=run_id)
     page = report(settings.lake, night=night, now=now)
-    sent = notify(settings.lake, night=night, now=now, sinks=alerting.sinks, cooldown_hours=alerting.cooldown_hours)
+    sent = notify(
+        settings.lake,
+        night=night,
+        now=now,
+        sinks=alerting.sinks,
+        cooldown_hours=alerting.cooldown_hours,
+        max_alerts=alerting.max_alerts,
+    )
     show_night(settings.lake, night, published, sent, page)
     return page
 
 
-def models_for(settings: Settings) -> list[Path]:
+def models_for(settings: Settings, settings_file: str | None) -> list[Path]:
     """The bundles that score tonight, each once; fine-tunes champions on the shipped sample where the settings allow it.
 
     Raises:
         Fatal: a named model is not there, or there is no champion and none may be trained.
     """
     registry = Registry(settings.mlflow_uri, settings.home / "bundles")
-    if settings.scoring.model != "champion":
-        return list(dict.fromkeys(registry.resolve(name.strip()) for name in settings.scoring.model.split(",")))
-    champions = {task: registry.champion(task) for task in TASKS}
-    missing = [task for task, bundle in champions.items() if bundle is None]
+    names = [name.strip() for name in settings.scoring.model.split(",")]
+    missing = [task for task in TASKS if names == ["champion"] and registry.champion(task) is None]
     if missing and settings.scoring.train_if_missing:
         get_run_logger().warning(
             "no champion model for %s: fine-tuning one on the shipped sample %s", " and ".join(missing), SAMPLE_LABELLED
         )
-        finetune(task="all" if len(missing) == len(TASKS) else missing[0])
-        champions = {task: registry.champion(task) for task in TASKS}
-    return list(dict.fromkeys(bundle for bundle in champions.values() if bundle is not None))
+        both = len(missing) == len(TASKS)
+        finetune(task="all" if both else cast(Task, missing[0]), settings_file=settings_file)
+    return registry.serving(names)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from data_contracts.errors import Fatal
 from tasks.ingest import Window
+
+from data_contracts.errors import Fatal
 
 ONE_DAY = dt.timedelta(days=1)
 

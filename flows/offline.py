@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from data_contracts.errors import Fatal
 from flows.settings import Settings
+from tasks.registry import Registry
 
 CHUNK_ROWS = 512
 
@@ -33,55 +34,31 @@ class Summary:
     failed: int
 
 
-def bundle_named(model: str, task: str | None, settings: Settings) -> list[Path]:
-    """The bundles a `--model` names: a directory, a registry name such as sentiment/3, or the champions.
-
-    Raises:
-        Fatal: it is none of these; the text lists what there is.
-    """
-    from tasks.registry import Registry
-
-    from data_contracts.labels import TASKS
-
-    if Path(model).is_dir():
-        return [Path(model)]
-    registry = Registry(settings.mlflow_uri, settings.home / "bundles")
-    if model != "champion":
-        return [registry.resolve(model)]
-    found = [registry.champion(name) for name in ([task] if task else TASKS)]
-    paths = list(dict.fromkeys(path for path in found if path is not None))
-    if not paths:
-        raise Fatal(
-            f"there is no champion model{f' for {task}' if task else ''} in {settings.home}; "
-            "run `nightdesk finetune`, or name a bundle's directory with --model"
-        )
-    return paths
-
-
 def evaluate_file(task: str, data: Path, model: str, settings: Settings) -> dict[str, Any]:
     """Evaluate on a labelled file; the mapping is what `nightdesk evaluate --json` prints."""
+    from data_contracts.labelled import read_labelled
     from models.bundle import load
     from models.evaluation import evaluate
-
-    from data_contracts.labelled import read_labelled
 
     labelled = read_labelled(data, task)
     for row in labelled.rejected:
         Console(stderr=True).print(f"{data}:{row.line}: left out: {row.reason}", markup=False)
     if not labelled.examples:
         raise Fatal(f"{data} holds no usable {task} example; {len(labelled.rejected)} rows were left out")
-    bundle = load(bundle_named(model, task, settings)[0])
-    return evaluate(bundle.path, task, labelled.examples).to_json() | {
-        "model_digest": bundle.digest,
-        "rejected": len(labelled.rejected),
-    }
+    bundle = load(_registry(settings).resolve(f"{task}/champion" if model == "champion" else model))
+    figures: dict[str, Any] = json.loads(evaluate(bundle.path, task, labelled.examples).to_json())
+    return figures | {"model_digest": bundle.digest, "rejected": len(labelled.rejected)}
+
+
+def _registry(settings: Settings) -> Registry:
+    return Registry(settings.mlflow_uri, settings.home / "bundles")
 
 
 def score_file(source: Path, output: Path, model: str, settings: Settings) -> Summary:
     """Score a JSONL file into two Parquet files, and what could not be scored into `failures.jsonl` with its reason."""
     from models.engine import Predictor
 
-    predictor = Predictor(bundle_named(model, None, settings))
+    predictor = Predictor(_registry(settings).serving([name.strip() for name in model.split(",")]))
     rows, failures = [], []
     for number, line in enumerate(source.read_bytes().splitlines(), start=1):
         if line.strip():
@@ -173,6 +150,7 @@ def query_lake(query: str, lake: str, *, as_csv: bool) -> None:
         Fatal: DuckDB refuses the query; its own words are kept.
     """
     import duckdb
+
     from tasks.query import connect
 
     with connect(lake) as connection:
@@ -190,6 +168,54 @@ def query_lake(query: str, lake: str, *, as_csv: bool) -> None:
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
     Console().print(table)
+
+
+def finetune_files(
+    task: str,
+    train: list[Path],
+    dev: Path | None,
+    output: Path | None,
+    *,
+    workers: int,
+    epochs: int | None,
+    learning_rate: float | None,
+    seed: int,
+    settings: Settings,
+    settings_file: str | None,
+) -> None:
+    """Fine-tune through the registry and its gate, or, with `output`, into a bundle in that directory."""
+    from flows.finetune import Task, files_for, finetune, finetune_into
+    from flows.forms import LabelledForm, RecipeForm
+
+    recipe = RecipeForm(epochs=epochs, learning_rate=learning_rate, seed=seed)
+    form = LabelledForm(train=[str(path) for path in train], dev=[str(dev)]) if dev else None
+    console = Console(stderr=True)
+    if output is None:
+        decisions = finetune(
+            task=cast(Task, task),
+            sentiment=form if task == "sentiment" else None,
+            ner=form if task == "ner" else None,
+            recipe=recipe,
+            workers=workers,
+            settings_file=settings_file,
+        )
+        for decision in decisions:
+            console.print(f"{decision.task}/{decision.version}: {decision.reason}", markup=False)
+        return
+    figures = finetune_into(
+        output,
+        files_for(task, {task: form} if form else {}),
+        storage=settings.home / "training",
+        cluster=settings.cluster,
+        recipe=recipe,
+        workers=workers,
+        allow_hub=settings.allow_hub,
+    )
+    for name, found in figures.items():
+        console.print(
+            f"{name}: {found.average} F1 {found.f1:.4f}, accuracy {found.accuracy:.4f} on {found.n} dev examples -> {output}",
+            markup=False,
+        )
 
 
 def write_report(night: dt.date | None, lake_url: str) -> str:

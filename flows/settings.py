@@ -30,6 +30,7 @@ from tasks.sources import SourceConfig
 PACKAGE = Path(__file__).resolve().parent
 SAMPLE = PACKAGE / "sample"
 SAMPLE_SETTINGS = SAMPLE / "nightdesk.toml"
+MONITORS = ("negative_surge", "volume_surge", "contract_failures", "source_silent", "source_failed", "class_shift")
 SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -62,16 +63,7 @@ class Alerting(BaseModel):
     """Which monitors watch a night, and where their alerts go: plugin name -> its own settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    monitors: dict[str, dict[str, Any]] = Field(
-        default_factory=lambda: {
-            "negative_surge": {},
-            "volume_surge": {},
-            "contract_failures": {},
-            "source_silent": {},
-            "source_failed": {},
-            "class_shift": {},
-        }
-    )
+    monitors: dict[str, dict[str, Any]] = Field(default_factory=lambda: {name: dict[str, Any]() for name in MONITORS})
     sinks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     cooldown_hours: float = Field(24.0, ge=0, description="the same key is not sent again within this time")
     max_alerts: int = Field(50, ge=1, description="more than these in a night are sent as one digest")

@@ -8,7 +8,7 @@ each other small `Partition`s and the lake is the only memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -24,7 +24,7 @@ RETRIES = 3
 BACKOFF_SECONDS = 2.0
 
 
-def worth_retrying(task: object, task_run: TaskRun, state: State[object]) -> bool:
+def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """True when the step failed with a `Retriable` error; Prefect calls it by these argument positions."""
     try:
         state.result(raise_on_failure=True)
@@ -44,8 +44,7 @@ def step(name: str, *, retries: int = RETRIES) -> Callable[[Callable[P, R]], Tas
     """
 
     def wrap(function: Callable[P, R]) -> Task[P, R]:
-        return task(
-            function,
+        decorated = task(
             name=name,
             retries=retries,
             retry_delay_seconds=exponential_backoff(backoff_factor=BACKOFF_SECONDS),
@@ -54,5 +53,6 @@ def step(name: str, *, retries: int = RETRIES) -> Callable[[Callable[P, R]], Tas
             cache_policy=NO_CACHE,
             persist_result=False,
         )
+        return decorated(function)
 
     return wrap
