@@ -1,0 +1,243 @@
+"""The verb `notify`: sends a night's published alerts to every sink, each alert once a key and cooldown.
+
+For each sink: what is due is claimed in its ledger, sent as one digest, then confirmed. A run killed between claim and confirmation may or may
+not have delivered; the next run asks the sink (a file can be read). Where the sink cannot tell, the alert is not sent again: it is
+logged and reported as uncertain. A sink that fails keeps its alerts unsent for the next run of the night; the other sinks go on. A second
+run of a night sends nothing twice, and an alert that a cooldown held back stays held back.
+
+Not covered: a service that takes a message and then fails to say so in time. That looks like a failure, and the message is sent again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential,
+    wait_fixed,
+)
+
+from data_contracts.alerts import SEVERITIES, Alert
+from data_contracts.errors import NightdeskError, Retriable
+from tasks import plugins
+from tasks.lake import Lake, NightLocked
+from tasks.ledger import Ledger
+from tasks.sinks import Digest, Sink
+from tasks.step import step
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "tasks.sinks"
+LEDGER_LOCK = dt.date.min  # no night of news: runs of different nights share the ledgers
+LOCK_PATIENCE_SECONDS = 120
+
+
+class LedgerBusy(Retriable):
+    """Another run has been sending for a long time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkOutcome:
+    """What became of a night's alerts at one sink, counted in alerts.
+
+    Attributes:
+        sink: its name.
+        sent: delivered now.
+        already: dealt with by an earlier run.
+        suppressed: held back now, within the cooldown of an alert of the same monitor and subject.
+        uncertain: begun by a run that was killed; not sent again.
+        failed: not delivered; the next run of the night tries again.
+        error: why not, without secrets.
+    """
+
+    sink: str
+    sent: int = 0
+    already: int = 0
+    suppressed: int = 0
+    uncertain: int = 0
+    failed: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notified:
+    """What became of a night's alerts, by sink; the totals count an alert once a sink."""
+
+    sinks: tuple[SinkOutcome, ...] = ()
+
+    @property
+    def sent(self) -> int:
+        """Delivered now."""
+        return sum(outcome.sent for outcome in self.sinks)
+
+    @property
+    def suppressed(self) -> int:
+        """Held back now by a cooldown."""
+        return sum(outcome.suppressed for outcome in self.sinks)
+
+    @property
+    def uncertain(self) -> int:
+        """Possibly delivered by a run that was killed."""
+        return sum(outcome.uncertain for outcome in self.sinks)
+
+    @property
+    def failed(self) -> int:
+        """Not delivered."""
+        return sum(outcome.failed for outcome in self.sinks)
+
+
+def prepare(sinks: Mapping[str, Mapping[str, object]], lake: Lake) -> list[Sink]:
+    """The sinks of the settings by name, their own settings checked; raises `UnknownPlugin` or `PluginRefused`, opens nothing."""
+    return [
+        sink
+        for name, given in sorted(sinks.items())
+        for sink in plugins.resolve(PACKAGE, name, "connect")(plugins.configure(PACKAGE, name, given), lake)
+    ]
+
+
+@step("notify")
+def notify(
+    lake_url: str,
+    *,
+    night: dt.date,
+    now: dt.datetime,
+    sinks: Mapping[str, Mapping[str, object]],
+    cooldown_hours: float,
+    max_alerts: int = 50,
+    tries: int = 3,
+    pause_seconds: float = 2.0,
+) -> Notified:
+    """Send the published alerts of `night` to `sinks` (name -> own settings).
+
+    Args:
+        lake_url: the lake.
+        night: the night.
+        now: the time of sending, UTC, from which cooldowns count.
+        sinks: secrets resolved already.
+        cooldown_hours: an alert of one monitor and subject is not sent again within these, unless it is graver.
+        max_alerts: a message for people spells out so many and counts the rest.
+        tries: how often a failing sink is tried now.
+        pause_seconds: before the second try; doubled after each.
+    """
+    lake = Lake.open(lake_url)
+    places = prepare(sinks, lake)
+    if not places:
+        return Notified()
+    rows = [Alert(**row) for row in lake.read("alerts", nights=[night]).to_pylist()]
+    alerts = sorted(rows, key=lambda alert: (-SEVERITIES.index(alert.severity), alert.monitor, alert.subject))
+    retrying = Retrying(
+        retry=retry_if_exception_type(Retriable),
+        stop=stop_after_attempt(max(tries, 1)),
+        wait=wait_exponential(multiplier=pause_seconds),
+        reraise=True,
+    )
+    cooldown = dt.timedelta(hours=cooldown_hours)
+    with _alone(lake):
+        return Notified(
+            sinks=tuple(
+                deliver(lake, sink, night, alerts, now=now, cooldown=cooldown, shown=max_alerts, retrying=retrying)
+                for sink in places
+            )
+        )
+
+
+def deliver(
+    lake: Lake,
+    sink: Sink,
+    night: dt.date,
+    alerts: Sequence[Alert],
+    *,
+    now: dt.datetime,
+    cooldown: dt.timedelta,
+    shown: int,
+    retrying: Retrying,
+) -> SinkOutcome:
+    """Bring what is due of `alerts` to one sink; the caller holds the lock of the ledgers."""
+    state = f"notified {sink.name}.json"
+    try:
+        ledger = Ledger.from_json(lake.read_state(state), where=f"state {state!r} of {lake.root}")
+        uncertain = _settle(ledger, sink)
+        new = [alert for alert in alerts if not ledger.knows(alert)]
+        held = [alert for alert in new if ledger.cools_down(alert, now, cooldown)]
+        due = [alert for alert in new if alert not in held]
+        ledger.put(held, "suppressed", now)
+        ledger.put(due, "claimed", now)
+        lake.write_state(state, ledger.to_json(now))
+        error = _sent(sink, Digest(night=night, alerts=tuple(due), shown=shown), retrying) if due else None
+    except NightdeskError as broken:
+        return SinkOutcome(sink=sink.name, failed=len(alerts), error=str(broken))
+    if error is None:
+        ledger.put(due, "sent", now)
+    else:
+        ledger.forget(alert.alert_key for alert in due)
+    if due:
+        lake.write_state(state, ledger.to_json(now))
+    return SinkOutcome(
+        sink=sink.name,
+        sent=0 if error else len(due),
+        already=len(alerts) - len(new),
+        suppressed=len(held),
+        uncertain=len(uncertain),
+        failed=len(due) if error else 0,
+        error=error,
+    )
+
+
+def _settle(ledger: Ledger, sink: Sink) -> list[str]:
+    """Find out what became of the claims of a run that was killed; the keys of which it cannot be known."""
+    claimed = ledger.claimed()
+    if not claimed:
+        return []
+    arrived = sink.arrived(claimed)
+    if arrived is None:
+        for key in claimed:
+            ledger.settle(key, "uncertain")
+        log.warning(
+            "%s: an earlier run was killed while sending; not sent again, but perhaps never arrived: %s",
+            sink.name,
+            claimed,
+        )
+        return claimed
+    for key in arrived:
+        ledger.settle(key, "sent")
+    ledger.forget(set(claimed) - arrived)
+    return []
+
+
+def _sent(sink: Sink, digest: Digest, retrying: Retrying) -> str | None:
+    """None when the digest was delivered, else why not."""
+    try:
+        retrying.copy()(sink.send, digest)
+    except NightdeskError as error:
+        reason = str(error)
+    except Exception as error:  # a sink's own mistake; its text may hold a secret, its type does not
+        reason = f"{sink.name}: {type(error).__name__}"
+    else:
+        return None
+    log.warning("%d alerts of night %s stay unsent: %s", len(digest.alerts), digest.night, reason)
+    return reason
+
+
+@contextmanager
+def _alone(lake: Lake) -> Iterator[None]:
+    """Wait until no other run is sending."""
+    with ExitStack() as stack:
+        waiting = Retrying(
+            retry=retry_if_exception_type(NightLocked),
+            stop=stop_after_delay(LOCK_PATIENCE_SECONDS),
+            wait=wait_fixed(0.2),
+            reraise=True,
+        )
+        try:
+            waiting(lambda: stack.enter_context(lake.lock(LEDGER_LOCK, run_id="notify")))
+        except NightLocked as error:
+            raise LedgerBusy(f"another run has been sending alerts for {LOCK_PATIENCE_SECONDS} s: {error}") from error
+        yield
