@@ -1,0 +1,343 @@
+"""Ray: started and stopped without a trace, scoring as this process does, training that goes on after a loss."""
+
+import datetime as dt
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data_contracts.errors import Fatal
+from data_contracts.labelled import NerExample, SentimentExample
+from models.bundle import load
+from models.training import Recipe, RecipeRefused, TaskData
+from tasks.cluster import ClusterConfig, NoProgress, TrainingRun, WorkersLost, score_on_ray, session, train_on_ray
+from tasks.lake import Lake
+from tasks.score import score
+from tasks.shards import Shard
+
+pytestmark = pytest.mark.slow
+NIGHT = dt.date(2026, 3, 2)
+NOW = dt.datetime(2026, 3, 3, 4, tzinfo=dt.UTC)
+RAY = ClusterConfig(min_rows=1, rows_per_shard=8, workers=2, threads_per_worker=1, no_progress_seconds=120)
+RECIPE = Recipe(epochs=3, precision="float32", max_length=64, overlap=16, learning_rate=1e-2, patience=0)
+Rows = list[tuple[str, str, str | None]]
+
+
+@pytest.fixture(scope="module")
+def ray_running() -> Iterator[None]:
+    """One Ray for the tests that do not look at its start or end."""
+    with session(RAY):
+        yield
+
+
+def run(lake: Path, bundle: Path, config: ClusterConfig) -> str:
+    done = score.fn(str(lake), night=NIGHT, now=NOW, run_id="r", bundles=[str(bundle)], cluster=config)
+    return done.where
+
+
+def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def assert_same_scores(one: Path, other: Path) -> None:
+    for name in ("scored_articles", "entity_mentions", "daily_entity_sentiment"):
+        tables = [Lake.open(str(lake)).stage(NIGHT).read(name) for lake in (one, other)]
+        assert tables[0].num_rows == tables[1].num_rows > 0
+        for column in tables[0].schema.names:
+            left, right = (table[column].to_pylist() for table in tables)
+            if isinstance(left[0], float):
+                assert left == pytest.approx(right, abs=1e-3), column
+            elif column == "entities":
+                assert [[e["mention_text"] for e in row] for row in left] == [
+                    [e["mention_text"] for e in row] for row in right
+                ]
+            else:
+                assert left == right, column
+
+
+def examples(sentiment: list[SentimentExample], ner: list[NerExample]) -> dict[str, TaskData]:
+    return {"sentiment": TaskData(sentiment, sentiment), "ner": TaskData(ner, ner)}
+
+
+def progress(folder: Path) -> list[dict[str, float]]:
+    file = folder / "progress.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+# Starting and stopping
+
+
+def test_ray_listens_on_the_loopback_alone_and_leaves_nothing_behind(children: Callable[[str], list[int]]) -> None:
+    before, handler = set(Path("/tmp").glob("nd-*")), signal.getsignal(signal.SIGTERM)
+    with session(RAY):
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert children("raylet")
+        inodes = {
+            str(link.readlink()).removeprefix("socket:[").rstrip("]")
+            for pid in children("ray")
+            for link in Path(f"/proc/{pid}/fd").iterdir()
+            if link.is_symlink() and "socket:" in str(link.readlink())
+        }
+        lines = [
+            line.split()
+            for table in ("tcp", "tcp6")
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        ]
+        listening = {fields[1].split(":")[0] for fields in lines if fields[3] == "0A" and fields[9] in inodes}
+        assert listening
+        assert listening <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert not children("raylet")
+    assert not children("gcs_server")
+    assert set(Path("/tmp").glob("nd-*")) == before
+
+
+def test_ray_is_stopped_after_an_error_and_works_from_a_thread(children: Callable[[str], list[int]]) -> None:
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with session(RAY):
+                raise KeyError("inside")
+        except KeyError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert caught
+    assert not children("raylet")
+
+
+def test_a_temporary_directory_that_sockets_would_not_fit_in_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="at most 40"), session(replace(RAY, temp_dir="/tmp/" + "x" * 60)):
+        pass
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"rows_per_shard": 0}, {"min_rows": -1}, {"object_store_mib": 10}])
+def test_impossible_settings_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(Fatal, match="allowed"):
+        ClusterConfig(**wrong)  # type: ignore[arg-type]
+
+
+# Scoring
+
+
+def test_ray_and_this_process_give_the_same_rows(
+    ray_running: None,
+    tmp_path: Path,
+    tiny_bundle: Path,
+    stage_articles: Callable[..., None],
+    news: Callable[[int], Rows],
+) -> None:
+    for folder in ("here", "ray"):
+        stage_articles(tmp_path / folder, [*news(50), ("blank", " ", None)])
+    assert run(tmp_path / "here", tiny_bundle, replace(RAY, min_rows=1_000, rows_per_shard=1_000)) == "process"
+    assert run(tmp_path / "ray", tiny_bundle, RAY) == "ray"
+    assert_same_scores(tmp_path / "here", tmp_path / "ray")
+
+
+def test_a_killed_actor_loses_and_doubles_nothing(
+    ray_running: None,
+    tmp_path: Path,
+    tiny_bundle: Path,
+    stage_articles: Callable[..., None],
+    news: Callable[[int], Rows],
+    children: Callable[[str], list[int]],
+) -> None:
+    for folder in ("here", "ray"):
+        stage_articles(tmp_path / folder, news(400))
+    run(tmp_path / "here", tiny_bundle, replace(RAY, min_rows=1_000, rows_per_shard=1_000))
+    stage, killed = Lake.open(str(tmp_path / "ray")).stage(NIGHT), []
+
+    def kill() -> None:
+        wait_for(lambda: any(name.startswith("shards/scored") for name in stage.names()))
+        killed.append(children("ray::Scorer")[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    assert run(tmp_path / "ray", tiny_bundle, RAY) == "ray"
+    thread.join()
+    assert killed
+    assert_same_scores(tmp_path / "here", tmp_path / "ray")
+
+
+def test_finished_shards_are_not_scored_again_on_ray(
+    ray_running: None,
+    tmp_path: Path,
+    tiny_bundle: Path,
+    stage_articles: Callable[..., None],
+    news: Callable[[int], Rows],
+) -> None:
+    stage_articles(tmp_path, news(40))
+    run(tmp_path, tiny_bundle, RAY)
+    stage = Lake.open(str(tmp_path)).stage(NIGHT)
+    marks = [Path(stage.path(name)) for name in stage.names() if name.endswith("-articles")]
+    times = {path: path.stat().st_mtime_ns for path in marks}
+    marks[0].unlink()
+    run(tmp_path, tiny_bundle, RAY)
+    assert [path for path in marks if path.stat().st_mtime_ns != times[path]] == [marks[0]]
+    assert len(marks) == 5
+
+
+def test_an_error_in_a_shard_comes_out_as_itself(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
+    missing = [Shard(key="0" * 24, rows=1)]
+    with pytest.raises(Fatal, match="nothing is staged"):
+        score_on_ray(missing, bundles=[str(tiny_bundle)], lake_url=str(tmp_path), night=NIGHT, config=RAY)
+
+
+def test_scoring_that_stands_still_is_given_up(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
+    shards = [Shard(key="0" * 24, rows=1)]
+    with pytest.raises(NoProgress, match="no shard of 1"):
+        score_on_ray(
+            shards,
+            bundles=[str(tiny_bundle)],
+            lake_url=str(tmp_path),
+            night=NIGHT,
+            config=replace(RAY, no_progress_seconds=0.01),
+        )
+
+
+def test_actors_that_cannot_start_are_reported_with_their_reason(ray_running: None, tmp_path: Path) -> None:
+    with pytest.raises(WorkersLost, match="is no bundle"):
+        score_on_ray(
+            [Shard(key="0" * 24, rows=1)], bundles=[str(tmp_path)], lake_url=str(tmp_path), night=NIGHT, config=RAY
+        )
+
+
+# Training
+
+
+def test_one_and_two_workers_train_and_a_finished_run_returns_at_once(
+    ray_running: None,
+    tmp_path: Path,
+    tiny_trunk: Path,
+    sentiment_examples: list[SentimentExample],
+    ner_examples: list[NerExample],
+) -> None:
+    for workers in (1, 2):
+        run = TrainingRun(
+            trunk=str(tiny_trunk),
+            data=examples(sentiment_examples, ner_examples),
+            recipe=RECIPE,
+            storage=tmp_path,
+            workers=workers,
+        )
+        bundle = load(train_on_ray(run, cluster=RAY))
+        assert bundle.heads == ("ner", "sentiment")
+        assert bundle.metrics["sentiment"]["macro_f1"] > 0.9
+        assert [(line["epoch"], line["step"]) for line in progress(run.folder)] == [(1, 4), (2, 8), (3, 12)]
+        assert sorted(path.name for path in run.folder.iterdir()) == ["bundle", "progress.jsonl"]
+        started = time.monotonic()
+        assert train_on_ray(run, cluster=RAY) == bundle.path
+        assert time.monotonic() - started < 1
+
+
+def test_another_recipe_or_other_data_is_another_run(
+    tmp_path: Path, sentiment_examples: list[SentimentExample]
+) -> None:
+    data = {"sentiment": TaskData(sentiment_examples, sentiment_examples)}
+    run = TrainingRun(trunk="minilm", data=data, recipe=RECIPE, storage=tmp_path)
+    other = {"sentiment": TaskData(sentiment_examples[1:], sentiment_examples)}
+    names = {
+        run.name,
+        replace(run, recipe=replace(RECIPE, seed=1)).name,
+        replace(run, data=other).name,
+        replace(run, workers=2).name,
+    }
+    assert len(names) == 4
+    assert replace(run, storage=tmp_path / "elsewhere").name == run.name
+
+
+def test_training_goes_on_where_it_stood_when_a_worker_is_killed(
+    ray_running: None, tmp_path: Path, tiny_trunk: Path, sentiment_examples: list[SentimentExample]
+) -> None:
+    data = {"sentiment": TaskData(sentiment_examples, sentiment_examples)}
+    recipe = replace(RECIPE, epochs=25)
+    run = TrainingRun(trunk=str(tiny_trunk), data=data, recipe=recipe, storage=tmp_path)
+
+    def kill() -> None:
+        wait_for(lambda: len(progress(run.folder)) >= 4)
+        os.kill(int(progress(run.folder)[0]["pid"]), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    train_on_ray(run, cluster=RAY)
+    thread.join()
+    lines = progress(run.folder)
+    resumed = [line for line in lines if line["started_at_epoch"] > 0]
+    assert resumed
+    assert resumed[0]["epoch"] == resumed[0]["started_at_epoch"] + 1
+    assert all(line["step"] == 2 * line["epoch"] for line in lines)
+    assert {line["epoch"] for line in lines} == set(range(1, 26))
+
+
+def test_what_a_worker_refuses_is_raised_as_it_is(
+    ray_running: None, tmp_path: Path, tiny_trunk: Path, sentiment_examples: list[SentimentExample]
+) -> None:
+    data = {"sentiment": TaskData(sentiment_examples, sentiment_examples)}
+    run = TrainingRun(trunk=str(tiny_trunk), data=data, recipe=replace(RECIPE, freeze_layers=99), storage=tmp_path)
+    with pytest.raises(RecipeRefused, match="freeze_layers"):
+        train_on_ray(run, cluster=RAY)
+
+
+SCRIPT = """
+import pickle, sys
+from pathlib import Path
+from tasks.cluster import ClusterConfig, train_on_ray
+run = pickle.loads(Path(sys.argv[1]).read_bytes())
+train_on_ray(run, cluster=ClusterConfig())
+"""
+
+
+def test_a_killed_program_leaves_no_ray_and_its_training_goes_on_when_run_again(
+    tmp_path: Path, tiny_trunk: Path, sentiment_examples: list[SentimentExample], children: Callable[[str], list[int]]
+) -> None:
+    before = _raylets()
+    data = {"sentiment": TaskData(sentiment_examples, sentiment_examples)}
+    run = TrainingRun(trunk=str(tiny_trunk), data=data, recipe=replace(RECIPE, epochs=12), storage=tmp_path / "store")
+    (tmp_path / "run.pickle").write_bytes(pickle.dumps(run))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run.pickle")]
+    program = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
+    )
+    wait_for(lambda: len(progress(run.folder)) >= 4)
+    program.kill()
+    program.wait()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr[-2000:]
+    lines = progress(run.folder)
+    assert any(line["started_at_epoch"] >= 2 for line in lines)
+    assert {line["epoch"] for line in lines} == set(range(1, 13))
+    wait_for(lambda: _raylets() <= before, 30)
+
+
+def _raylets() -> set[str]:
+    """Every raylet of this project on the machine."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"raylet/raylet" in command and b"/nd-" in command:
+                found.add(entry.name)
+    return found
