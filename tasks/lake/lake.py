@@ -96,7 +96,7 @@ class Lake:
             for commit, entry in (wanted[target] for target in missing):
                 self._publish(commit, (entry,))
                 log.warning("repaired %s of night %s from commit %s", entry.table, commit.night, commit.name)
-            self._sweep(now)
+            self._sweep(now, self._store.find(names.OBJECTS))
         return [self._partition(commit, entry) for commit, entry in (wanted[target] for target in missing)]
 
     def stage(self, night: date) -> Stage:
@@ -177,8 +177,7 @@ class Lake:
     def _record(
         self, tables: Mapping[str, pa.Table], before: Log, *, night: date, run_id: str, publish: bool
     ) -> Commit:
-        """Write the immutable files and the record; on any failure nothing of this commit stays."""
-        known = before.objects()
+        """Write the immutable files and the record; where that fails, the files go again unless the record is there."""
         entries: list[Entry] = []
         try:
             for name, table in tables.items():
@@ -190,9 +189,7 @@ class Lake:
             )
             self._store.write(names.commit_file(commit.name), commit.to_json())
         except BaseException:
-            for entry in entries:
-                if entry.path not in known:
-                    self._store.remove(entry.path)
+            self._sweep(self._log(), [entry.path for entry in entries])
             raise
         return commit
 
@@ -225,11 +222,10 @@ class Lake:
                     f"{self._store.address(entry.path)} is missing, though commit {commit.name} names it; restore it"
                 ) from error
 
-    def _sweep(self, now: Log) -> None:
-        """Remove unfinished files, and immutable ones that no commit names, as far as no live writer can need them."""
+    def _sweep(self, now: Log, objects: Collection[str]) -> None:
+        """Remove unfinished files, and those of `objects` that no commit names, as far as no live writer can need them."""
         named = now.objects()
-        orphans = [path for path in self._store.find(names.OBJECTS) if path not in named]
-        for path in self._store.abandoned(orphans):
+        for path in self._store.abandoned([path for path in objects if path not in named]):
             log.warning("removed %s, left by a run that did not finish", self._store.address(path))
             self._store.remove(path)
 

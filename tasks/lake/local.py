@@ -74,7 +74,7 @@ class LocalStore:
         """A fresh path on the lake's file system to write to before `place`; what is left there at the end is removed."""
         path = self.base / TEMPORARY / f"{uuid.uuid4().hex}.{os.getpid()}.{socket.gethostname()}"
         with explained(self.address(target)):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             try:
                 yield path
             finally:
@@ -88,7 +88,7 @@ class LocalStore:
                 os.fsync(file.fileno())
             if immutable:
                 scratch.chmod(READ_ONLY_FILE)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             scratch.replace(target)
             _sync_folder(target.parent)
 
@@ -177,7 +177,7 @@ class LocalStore:
     def _flock(self, name: str, how: int) -> Iterator[int]:
         path = self.base / LOCKS / name
         with explained(str(path)):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(file, how)
@@ -186,8 +186,16 @@ class LocalStore:
             os.close(file)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, so that they survive a power cut too."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
 def _sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut."""
+    """Make a new name inside `folder` survive a power cut."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)

@@ -93,6 +93,23 @@ def test_a_missing_object_is_named(lake: Lake) -> None:
         lake.repair()
 
 
+def test_a_failure_right_after_the_record_costs_nothing_that_it_names(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_at_the_record(folder: Path) -> None:
+        if folder.name == "_commits":
+            raise KeyboardInterrupt
+
+    lake.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks.lake.local._sync_folder", stop_at_the_record)
+        with pytest.raises(KeyboardInterrupt):
+            lake.commit({"ticks": ticks(2)}, night=NIGHT, run_id="r2")
+    assert lake.read("ticks").equals(ticks(2))
+    (partition,) = lake.repair()
+    assert pq.read_table(partition.path, partitioning=None).equals(ticks(2))
+
+
 def test_publishing_copies_where_links_are_not_possible(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
