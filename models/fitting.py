@@ -9,37 +9,29 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed
-from numpy.typing import NDArray
 from torch import nn
 
 from models import bundle as bundles
 from models import checkpoint as checkpoints
 from models.batching import collate
 from models.contamination import text_hashes
-from models.encoder import Encoder, Trunk, load_trunk, locate
+from models.encoder import Encoder, load_trunk, locate
 from models.evaluation import Evaluation, Judged, judge
-from models.heads import IGNORED, Head
-from models.network import Network
+from models.heads import IGNORED
+from models.items import Item, make_items
+from models.manifest import Manifest, package_versions
+from models.network import Network, Trunk
+from models.optimiser import freeze, make_optimiser
 from models.recipe import Recipe, RecipeRefused, TaskData
 from models.schedule import Step, epoch_steps, learning_rate_factor, share
-from models.windows import Window, cut
 
 _RESUMABLE = frozenset({"epochs", "patience"})  # what a resumed training may change in its recipe
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One window to learn from: target is (1,) for a text head, (len(window.ids),) for a word head."""
-
-    window: Window
-    target: NDArray[np.int64]
 
 
 @dataclass(kw_only=True)
@@ -237,7 +229,7 @@ class Fitting:
         temperatures = {task: one.temperature() for task, one in judged.items()}
         metrics = {task: one.evaluate(temperatures[task]).metrics() for task, one in judged.items()}
         recipe = self.recipe
-        manifest = bundles.Manifest(
+        manifest = Manifest(
             trunk=self.name,
             labels={task: self.network.head(task).labels for task in self.data},
             temperatures=temperatures,
@@ -249,7 +241,7 @@ class Fitting:
             examples={task: len(parts.train) for task, parts in self.data.items()},
             metrics=metrics,
             recipe=dataclasses.asdict(recipe),
-            packages=bundles.package_versions(),
+            packages=package_versions(),
         )
         texts = {
             task: text_hashes(self.network.head(task).text(example) for example in parts.train)
@@ -261,55 +253,3 @@ class Fitting:
 
 def _device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def freeze(network: Network, layers: int) -> None:
-    """Let the embeddings and the lowest `layers` of the trunk learn no more; 0 freezes nothing."""
-    if not layers:
-        return
-    stack = network.trunk.layers()
-    if layers > len(stack):
-        raise RecipeRefused(f"freeze_layers is {layers}; the trunk has {len(stack)}")
-    embeddings: Any = network.trunk.encoder.get_submodule("embeddings")
-    for module in (embeddings, *list(stack)[:layers]):
-        module.requires_grad_(requires_grad=False)
-
-
-def make_items(head: Head, encoder: Encoder, parts: TaskData, recipe: Recipe) -> list[Item]:
-    """Every window of every training example with what it should answer; a text without tokens gives none."""
-    items: list[Item] = []
-    encoded = encoder.encode([head.text(example) for example in parts.train])
-    for example, text in zip(parts.train, encoded, strict=True):
-        targets = head.targets(example, text)
-        for window in cut(text, encoder, max_length=recipe.max_length, overlap=recipe.overlap):
-            if head.level == "text":
-                items.append(Item(window, targets))
-                continue
-            target = np.full(len(window.ids), IGNORED, dtype=np.int64)
-            held = (text.first >= window.start) & (text.first < window.stop)
-            target[text.first[held] - window.start + window.offset] = targets[held]
-            items.append(Item(window, target))
-    if not items:
-        raise RecipeRefused(f"{head.task}: none of the {len(parts.train)} training texts has a token")
-    return items
-
-
-def make_optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; no weight decay for biases, norms and the shape embedding; heads and shapes at their own rates."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        rate = recipe.learning_rate
-        if name.startswith("heads."):
-            rate *= recipe.head_rate_factor
-        elif name.startswith("trunk.shapes."):
-            rate *= recipe.shape_rate_factor
-        decay = recipe.weight_decay if parameter.ndim > 1 and not name.startswith("trunk.shapes.") else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "lr": rate, "full_rate": rate, "weight_decay": decay}
-            for (rate, decay), parameters in groups.items()
-        ]
-    )

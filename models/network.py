@@ -7,7 +7,7 @@ that learns takes part in every step, with weight nothing where the task has no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,12 +15,46 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.batching import Batch, collate, plan
-from models.encoder import Trunk
+from models.encoder import TrunkRefused
 from models.heads import Head, head_class
+from models.shapes import SHAPES
 from models.windows import Window
 
 # A window's logits by task, (labels,) or (tokens of the text in it, labels); or what broke on it.
 Outcome: TypeAlias = Mapping[str, NDArray[np.float32]] | Exception
+
+
+class Trunk(nn.Module):
+    """A pre-trained encoder with, if wanted, an embedding of each word's shape added to its token embeddings (zero at first)."""
+
+    def __init__(self, encoder: nn.Module, *, word_shapes: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        config: Any = encoder.config
+        self.hidden_size = int(config.hidden_size)
+        self.shapes: nn.Embedding | None = None
+        if word_shapes:
+            self.shapes = nn.Embedding(len(SHAPES), self.hidden_size, padding_idx=0)
+            nn.init.zeros_(self.shapes.weight)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
+        """Ids, mask and shapes (batch, tokens) -> hidden states (batch, tokens, hidden)."""
+        model: Any = self.encoder
+        if self.shapes is None:
+            output = model(input_ids=ids, attention_mask=mask)
+        else:
+            output = model(inputs_embeds=model.get_input_embeddings()(ids) + self.shapes(shapes), attention_mask=mask)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+    def layers(self) -> nn.ModuleList:
+        """The encoder's layers, lowest first."""
+        stacks = [module for module in self.encoder.modules() if isinstance(module, nn.ModuleList)]
+        if not stacks:
+            raise TrunkRefused(
+                f"{type(self.encoder).__name__} shows no stack of layers; freeze_layers must be 0 for it"
+            )
+        return max(stacks, key=len)
 
 
 class Network(nn.Module):

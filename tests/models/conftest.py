@@ -14,26 +14,10 @@ from data_contracts.labelled import NerExample, SentimentExample
 from models.encoder import Encoder
 from models.training import Recipe, TaskData, fit
 
-WORDS = [
-    "profit",
-    "loss",
-    "rises",
-    "falls",
-    "sharply",
-    "the",
-    "a",
-    "in",
-    "of",
-    "and",
-    "said",
-    "shares",
-    "bank",
-    "river",
-    "north",
-    "city",
-    "on",
-    "monday",
-]
+WORDS = (
+    *("profit", "loss", "rises", "falls", "sharply", "the", "a", "in", "of", "and", "said", "shares"),
+    *("bank", "river", "north", "city", "on", "monday"),
+)
 
 
 def tiny_tokenizer() -> Tokenizer:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from models.bundle import MANIFEST, BundleRefused, Manifest, load, save
+from models.bundle import MANIFEST, BundleRefused, load, save
 from models.encoder import file_sha256
+from models.manifest import Manifest
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models import encoder as encoders
-from models.encoder import Encoder, Trunk, TrunkRefused, load_trunk, locate
+from models.encoder import Encoder, TrunkRefused, load_trunk, locate
+from models.network import Trunk
 from models.shapes import SHAPES, shape_of
 
 
