@@ -1,15 +1,14 @@
 """Labelled examples to learn from: what one is, and how the JSON lines of each task are read, line by line.
 
 A line that is no example is kept with its number, its reason and its text; how many are too many is for the caller. Nothing is
-repaired: IOB2 tags where an I- does not continue an entity of its own type are rejected, and so are spans that leave the text or overlap.
-Exact repeats stay examples and are reported. Kept free of pydantic and Arrow, so that a training worker reads its data with little
+repaired: IOB2 tags where an I- does not continue an entity of its own type are rejected, and so are spans that leave the text and spans
+labelled twice (a name within a longer name is fine). Exact repeats stay examples and are reported. Kept free of pydantic and Arrow, so that a training worker reads its data with little
 installed; `labelled_check.py` holds the same examples against a Great Expectations contract.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from data_contracts.errors import Fatal, Skippable
@@ -177,12 +176,12 @@ def _entity_sentiment(given: Mapping[str, object]) -> EntitySentimentExample:
     if not isinstance(entities, list):
         raise NotAnExample(f"entities: given {type(entities).__name__}, allowed is a list")
     spans = tuple(_span(entity, len(text)) for entity in entities)
-    ordered = sorted(spans, key=lambda span: span.start)
-    for left, right in pairwise(ordered):
-        if right.start < left.end:
-            raise NotAnExample(
-                f"entities {left.start}-{left.end} and {right.start}-{right.end} overlap; allowed are separate spans"
-            )
+    places = [(span.start, span.end) for span in spans]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice:
+        raise NotAnExample(
+            f"the entity from {twice[0]} to {twice[1]} is given twice; allowed is one label a span (spans may overlap)"
+        )
     return EntitySentimentExample(text=text, entities=spans)
 
 

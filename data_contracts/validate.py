@@ -170,11 +170,13 @@ def _named(rules: Sequence[Expectation]) -> Iterator[str]:
 def _unexpected(shard: pd.DataFrame, contract: Contract, rules: Sequence[Expectation]) -> list[list[int]]:
     """The row numbers that break each rule, in the rules' order."""
     import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types import base
 
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(enable=False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    # Without a site: the default one is a folder in the system's temporary directory that nobody removes.
+    in_memory = base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    config = base.DataContextConfig(store_backend_defaults=in_memory, analytics_enabled=False)
+    context = gx.get_context(mode="ephemeral", project_config=config)
+    context.variables.progress_bars = base.ProgressBarsConfig(globally=False)
     suite = gx.ExpectationSuite(**contract.suite())
     if len(suite.expectations) != len(rules):
         raise CheckFailed(

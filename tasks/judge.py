@@ -97,10 +97,11 @@ def counted(counts: pa.Table, raw: pa.Table, judged: Judged, published: pa.Table
                 "rows_quarantined": failed[source],
                 "rows_repeated": judged.repeats_by_source.get(source, 0),
                 "articles": clean[source],
+                "available_at": now,
             }
         )
         old = before.get(source)
-        same = old is not None and row == old.model_copy(update={"available_at": row.available_at})
+        same = old is not None and row == old.model_copy(update={"available_at": now})
         complete.append(old if old is not None and same else row)
     return COUNTS.table(complete)
 
