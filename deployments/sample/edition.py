@@ -6,6 +6,7 @@ the night before.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -63,19 +64,7 @@ def _filled(number: int, newsroom: Newsroom) -> Desk:
             row = desk.pick(source, lambda row: _ordinary(row) and len((row.body or "").split()) < 150)
             desk.put(replace(row, body=None))
     for source, kind in ODD:
-        desk.put(
-            mess.odd(
-                desk.pick(
-                    source,
-                    _ordinary
-                    if kind != "decomposed"
-                    else lambda row: (
-                        (_ordinary(row) and not (row.title or "").isascii()) or not (row.body or "").isascii()
-                    ),
-                ),
-                kind,
-            )
-        )
+        desk.put(mess.odd(desk.pick(source, _accented if kind == "decomposed" else _ordinary), kind))
     _repeats(desk)
     _versions(desk)
     _copies(desk)
@@ -84,6 +73,18 @@ def _filled(number: int, newsroom: Newsroom) -> Desk:
 
 def _ordinary(row: Row) -> bool:
     return row.kind not in ("surge", "macro") and row.company not in FAVOURED
+
+
+def _accented(row: Row) -> bool:
+    return _ordinary(row) and unicodedata.normalize("NFD", row.body or "") != row.body
+
+
+def _long_surge(row: Row) -> bool:
+    return row.kind == "surge" and len((row.body or "").split(PARAGRAPH)) > 2
+
+
+def _long_other(row: Row) -> bool:
+    return row.kind != "surge" and len((row.body or "").split(PARAGRAPH)) > 2
 
 
 def _bad(desk: Desk) -> None:
@@ -149,10 +150,7 @@ def _copies(desk: Desk) -> None:
     for number in range(14):
         surge = desk.number == 1 and number < 4
         origin = "wire" if surge and number in (1, 2) else SOURCES[number % 3]
-        row = desk.pick(
-            origin,
-            lambda row, surge=surge: (row.kind == "surge") == surge and len((row.body or "").split(PARAGRAPH)) > 2,
-        )
+        row = desk.pick(origin, _long_surge if surge else _long_other)
         target = SOURCES[(SOURCES.index(origin) + 1 + number // 3 % 2) % 3]
         _copy(desk, row, COPY_HOWS[number % len(COPY_HOWS)], target, mess.later(row, desk.last, desk.rng))
 

@@ -127,6 +127,9 @@ def copy(
         "punctuation": lambda: [grammar.typographic(text).replace(" - ", " \N{EM DASH} ") for text in paragraphs],
         "reworded": lambda: [_reworded(text) for text in paragraphs],
     }
+    edited = edit[how]()
+    if edited == paragraphs:  # nothing was there to change, and a copy must not be an exact repeat
+        edited[0] = f"In brief: {edited[0]}"
     title = row.other_headline or row.title or ""
     if how == "updated":
         title = f"UPDATE 1-{row.title}"
@@ -139,7 +142,7 @@ def copy(
         published=published,
         url=url,
         title=title,
-        body=PARAGRAPH.join(edit[how]()),
+        body=PARAGRAPH.join(edited),
         what="copy",
         of=row.key,
         how=how,
