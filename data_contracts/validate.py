@@ -172,7 +172,7 @@ def _unexpected(shard: pd.DataFrame, contract: Contract, rules: Sequence[Expecta
     import great_expectations as gx
     from great_expectations.data_context.types import base
 
-    # Without a site: the default one is a folder in the system's temporary directory that nobody removes.
+    # Without a site: the default context makes a temporary directory for one, and logs it, at every call.
     in_memory = base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
     config = base.DataContextConfig(store_backend_defaults=in_memory, analytics_enabled=False)
     context = gx.get_context(mode="ephemeral", project_config=config)
