@@ -1,6 +1,16 @@
 """The lake: where the tables of every night lie, and how they get there."""
 
-from tasks.lake.errors import BadName, LakeDamaged, LakeFull, LakeReadOnly, LakeTooNew, NightLocked, SchemaChanged
+from tasks.lake.errors import (
+    BadName,
+    LakeDamaged,
+    LakeFull,
+    LakeMissing,
+    LakeReadOnly,
+    LakeTooNew,
+    LakeUnreachable,
+    NightLocked,
+    SchemaChanged,
+)
 from tasks.lake.lake import Lake
 from tasks.lake.stage import Partition, Stage
 
@@ -9,8 +19,10 @@ __all__ = [
     "Lake",
     "LakeDamaged",
     "LakeFull",
+    "LakeMissing",
     "LakeReadOnly",
     "LakeTooNew",
+    "LakeUnreachable",
     "NightLocked",
     "Partition",
     "SchemaChanged",

@@ -1,4 +1,4 @@
-"""What can go wrong with a lake. Every one is `Fatal`: no second try of the same step helps."""
+"""What can go wrong with a lake. All but `LakeUnreachable` are `Fatal`: no second try of the same step helps."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data_contracts.errors import Fatal
+from data_contracts.errors import Fatal, Retriable
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+UNREACHABLE = frozenset({"ConnectionError", "HTTPClientError", "TimeoutError"})
+BUSY = frozenset({errno.EBUSY, errno.ETIMEDOUT, errno.EAGAIN})
 NOT_ALLOWED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
@@ -22,6 +24,14 @@ class LakeFull(Fatal):
 
 class LakeReadOnly(Fatal):
     """The lake can be read but not written by this process."""
+
+
+class LakeMissing(Fatal):
+    """The bucket that the lake should lie in does not exist; it is never made here, for its name may be a slip."""
+
+
+class LakeUnreachable(Retriable):
+    """The store did not answer, or not in time."""
 
 
 class LakeTooNew(Fatal):
@@ -55,4 +65,16 @@ def explained(path: str) -> Iterator[None]:
             raise LakeReadOnly(
                 f"cannot write {path} ({error.strerror or error}); the user who runs the night must be allowed to"
             ) from error
+        raise
+
+
+@contextmanager
+def reached(path: str) -> Iterator[None]:
+    """Turn "no answer" of a store's client into `LakeUnreachable`; told by the names of its classes, for each has its own."""
+    try:
+        yield
+    except Exception as error:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if kinds & UNREACHABLE or (isinstance(error, OSError) and error.errno in BUSY):
+            raise LakeUnreachable(f"no answer for {path}: {error}") from error
         raise

@@ -30,11 +30,12 @@ from typing import BinaryIO, cast
 
 from fsspec import AbstractFileSystem
 
-from tasks.lake.errors import LakeDamaged, NightLocked, explained
+from tasks.lake.errors import LakeDamaged, LakeMissing, LakeUnreachable, NightLocked, explained, reached
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=15)
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "r2"})
 ORPHAN_AGE = timedelta(days=1)
 TIME_KEYS = ("LastModified", "last_modified", "updated", "mtime", "created")
 
@@ -69,18 +70,19 @@ class RemoteStore:
 
     def open(self, relative: str) -> BinaryIO:
         """A file opened for reading at any place."""
-        return cast(BinaryIO, self.filesystem.open(self._path(relative), "rb"))
+        with reached(self.address(relative)):
+            return cast(BinaryIO, self.filesystem.open(self._path(relative), "rb"))
 
     def read(self, relative: str) -> bytes | None:
         """The bytes of a file, None where there is none."""
-        try:
+        with reached(self.address(relative)), suppress(FileNotFoundError, NotADirectoryError):
             return cast(bytes, self.filesystem.cat_file(self._path(relative)))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return None
 
     def read_many(self, relatives: list[str]) -> dict[str, bytes]:
         """The bytes of files that exist, fetched at the same time where the file system can."""
-        found = self.filesystem.cat([self._path(relative) for relative in relatives]) if relatives else {}
+        with reached(self.root):
+            found = self.filesystem.cat([self._path(relative) for relative in relatives]) if relatives else {}
         return {self._relative(path): data for path, data in found.items()}
 
     def find(self, prefix: str) -> list[str]:
@@ -106,9 +108,9 @@ class RemoteStore:
 
     def publish(self, source: str, target: str) -> None:
         """Copy `source` to `target` inside the store."""
-        if not self.filesystem.exists(self._path(source)):
-            raise FileNotFoundError(self.address(source))
-        with explained(self.address(target)):
+        with explained(self.address(target)), reached(self.address(source)):
+            if not self.filesystem.exists(self._path(source)):
+                raise FileNotFoundError(self.address(source))
             self._in_folder(target, lambda path: self.filesystem.cp_file(self._path(source), path))
 
     def unpublished(self, sources: Mapping[str, str]) -> list[str]:
@@ -118,11 +120,8 @@ class RemoteStore:
 
     def remove(self, relative: str) -> None:
         """Remove a file, if it is there."""
-        with explained(self.address(relative)):
-            try:
-                self.filesystem.rm_file(self._path(relative))
-            except FileNotFoundError:
-                return
+        with explained(self.address(relative)), reached(self.address(relative)), suppress(FileNotFoundError):
+            self.filesystem.rm_file(self._path(relative))
 
     def abandoned(self, orphans: list[str]) -> list[str]:
         """Of the immutable files that no commit names, those that are a day old."""
@@ -182,7 +181,7 @@ class RemoteStore:
                     return
                 until = (datetime.now(UTC) + self._lease).isoformat()
                 self.filesystem.pipe_file(self._path(relative), _encoded(mine, until=until))
-            except OSError as error:
+            except (OSError, LakeUnreachable) as error:
                 log.warning("the lease %s could not be renewed yet: %s", self.address(relative), error)
 
     def _holder(self, relative: str) -> Lease | None:
@@ -194,10 +193,9 @@ class RemoteStore:
 
     def _infos(self, prefix: str) -> dict[str, Mapping[str, object]]:
         self.filesystem.invalidate_cache()
-        try:
+        found: Mapping[str, Mapping[str, object]] = {}
+        with reached(self.address(prefix)), suppress(FileNotFoundError):
             found = self.filesystem.find(self._path(prefix), detail=True)
-        except FileNotFoundError:
-            return {}
         return {self._relative(path): info for path, info in found.items()}
 
     def _same(self, source: Mapping[str, object] | None, target: Mapping[str, object] | None) -> bool:
@@ -211,9 +209,15 @@ class RemoteStore:
 
     def _in_folder(self, relative: str, write: Callable[[str], object]) -> None:
         """Call `write` with the path; where folders are real and this one is missing, make it and try again."""
-        try:
-            write(self._path(relative))
-        except FileNotFoundError:
+        with reached(self.address(relative)):
+            try:
+                write(self._path(relative))
+                return
+            except FileNotFoundError as error:
+                if not OBJECT_STORES.isdisjoint(_protocols(self.filesystem)):
+                    raise LakeMissing(
+                        f"there is no bucket for {self.address(relative)}: {error}; make it first"
+                    ) from error
             self.filesystem.makedirs(self._path(relative).rpartition("/")[0], exist_ok=True)
             write(self._path(relative))
 
@@ -222,6 +226,11 @@ class RemoteStore:
 
     def _relative(self, path: str) -> str:
         return path.removeprefix(self._base).removeprefix("/")
+
+
+def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
+    """The schemes a file system answers to."""
+    return (filesystem.protocol,) if isinstance(filesystem.protocol, str) else tuple(filesystem.protocol)
 
 
 def _encoded(lease: Lease, **changed: str) -> bytes:

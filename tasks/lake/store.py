@@ -74,7 +74,7 @@ def open_store(url: str) -> Store:
     if protocol in (None, "file", "local"):
         return LocalStore(Path(path).expanduser())
     try:
-        filesystem, inside = url_to_fs(url)
+        filesystem, inside = url_to_fs(url, use_listings_cache=False)  # others write to the lake too
     except (ImportError, ValueError) as error:
         filesystem, inside = _by_arrow(url, error)
         return RemoteStore(filesystem, inside, url)

@@ -1,5 +1,6 @@
 """The same lake behind a URL: no rename, a lease instead of a kernel lock. In memory, and on local files through fsspec."""
 
+import errno
 import json
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -10,10 +11,11 @@ import pyarrow as pa
 import pytest
 from fsspec.implementations.arrow import ArrowFSWrapper
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow.fs import LocalFileSystem as ArrowLocal
 
-from data_contracts.errors import Fatal
-from tasks.lake import Lake, LakeReadOnly, NightLocked
+from data_contracts.errors import Fatal, Retriable
+from tasks.lake import Lake, LakeFull, LakeMissing, LakeReadOnly, LakeUnreachable, NightLocked
 from tasks.lake.remote import RemoteStore
 
 NIGHT = date(2026, 11, 20)
@@ -141,16 +143,33 @@ def test_a_living_run_renews_its_lease(bucket: str) -> None:
     assert not lake.filesystem.exists(path)
 
 
-def test_a_store_that_refuses_writes_says_so(bucket: str) -> None:
-    lake = Lake.open(bucket)
+@pytest.mark.parametrize(
+    ("trouble", "meaning", "text"),
+    [
+        (PermissionError("Access Denied"), LakeReadOnly, r"cannot write memory://.*Access Denied"),
+        (OSError(errno.ENOSPC, "Quota"), LakeFull, r"no space left while writing memory://"),
+        (ConnectionRefusedError("refused"), LakeUnreachable, r"no answer for memory://.*refused"),
+        (FileNotFoundError("NoSuchBucket"), LakeMissing, r"no bucket for memory://.*NoSuchBucket"),
+    ],
+)
+def test_what_a_store_says_becomes_an_error_of_the_lake(
+    bucket: str, trouble: OSError, meaning: type[Exception], text: str
+) -> None:
+    class Troubled(MemoryFileSystem):  # type: ignore[misc]
+        protocol = "s3"
 
-    class Guarded(type(lake.filesystem)):  # type: ignore[misc]
         def put_file(self, *_: object, **__: object) -> None:
-            raise PermissionError("Access Denied")
+            raise trouble
 
-    guarded = Lake(RemoteStore(Guarded(), bucket.removeprefix("memory:/"), bucket))
-    with pytest.raises(LakeReadOnly, match=r"memory://bucket-.*Access Denied"):
-        guarded.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
+    lake = Lake(RemoteStore(Troubled(), bucket.removeprefix("memory:/"), bucket))
+    with pytest.raises(meaning, match=text):
+        lake.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
+    assert Lake.open(bucket).nights("ticks") == []
+
+
+def test_only_a_store_without_an_answer_is_worth_another_try() -> None:
+    assert issubclass(LakeUnreachable, Retriable)
+    assert not any(issubclass(kind, Retriable) for kind in (LakeFull, LakeMissing, LakeReadOnly, NightLocked))
 
 
 def test_a_file_url_is_a_local_lake(tmp_path: Path) -> None:
