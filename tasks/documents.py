@@ -139,14 +139,15 @@ def _open(origin: str, opened: Callable[[], io.RawIOBase | io.BytesIO], max_byte
     file = opened()
     packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     file.seek(0)
-    return io.BufferedReader(_Capped(gzip.GzipFile(fileobj=file) if packed else file, origin, max_bytes))
+    return io.BufferedReader(_Capped(file, origin, max_bytes, packed=packed))
 
 
 class _Capped(io.RawIOBase):
     """A stream that refuses to give more than `max_bytes`, and says in our words when it is broken."""
 
-    def __init__(self, file: io.RawIOBase | io.BytesIO | gzip.GzipFile, origin: str, max_bytes: int) -> None:
-        self.file, self.origin, self.max_bytes = file, origin, max_bytes
+    def __init__(self, below: io.RawIOBase | io.BytesIO, origin: str, max_bytes: int, *, packed: bool) -> None:
+        self.below, self.origin, self.max_bytes = below, origin, max_bytes
+        self.file = gzip.GzipFile(fileobj=below) if packed else below
         self.given = 0
 
     def readable(self) -> bool:
@@ -168,5 +169,5 @@ class _Capped(io.RawIOBase):
 
     def close(self) -> None:
         """Close the file below too."""
-        self.file.close()
+        self.below.close()  # a GzipFile leaves the file below it open
         super().close()

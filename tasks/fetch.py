@@ -213,7 +213,7 @@ class Fetcher:
         limit, deadline = self.limits.max_bytes, self._clock() + TOTAL_TIMEOUTS * self.limits.timeout_seconds
         sent, pieces, unpacked = 0, [], 0
         unpack = _unpacker(response.headers.get("content-encoding", ""), url)
-        for chunk in response.iter_raw(CHUNK_BYTES):
+        for chunk in response.iter_raw():
             sent += len(chunk)
             if self._clock() > deadline:
                 raise FetchBusy(

@@ -8,7 +8,6 @@ Not covered: pages drawn by scripts, pay walls, articles over several pages.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,9 +16,11 @@ from data_contracts.raw import RawRow
 from tasks import text
 from tasks.fetch import FetchBusy, Fetcher
 
-log = logging.getLogger(__name__)
-
 GIVE_UP_AFTER = 3
+
+
+class NoArticle(Skippable):
+    """A page without an article, or one that was not asked for; its row keeps the body it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,32 +34,33 @@ class Filled:
 
 def fill(rows: Sequence[RawRow], fetcher: Fetcher) -> Filled:
     """Fetch the page of every row that has a URL."""
-    filled, missed, busy, first_reason = [], 0, 0, None
+    filled, reasons, busy = [], list[str](), 0
     for row in rows:
-        body, reason = None, None
+        body = None
         if row.url is not None and row.parse_error is None:
             try:
-                body = article(fetcher.get(row.url).data, row.url) if busy < GIVE_UP_AFTER else None
-                reason = (
-                    None
-                    if body
-                    else f"no article found on {row.url}"
-                    if busy < GIVE_UP_AFTER
-                    else "not asked for any more"
-                )
-                busy = busy if busy >= GIVE_UP_AFTER else 0
+                if busy >= GIVE_UP_AFTER:
+                    raise NoArticle(f"{row.url}: not asked, after {GIVE_UP_AFTER} busy answers in a row")
+                page = fetcher.get(row.url)
+                busy = 0
+                body = article(page.data, row.url)
             except FetchBusy as error:
-                busy, reason = busy + 1, str(error)
+                busy += 1
+                reasons.append(str(error))
             except Skippable as error:
-                busy, reason = 0, str(error)
-        missed += reason is not None
-        first_reason = first_reason or reason
+                reasons.append(str(error))
         filled.append(row.model_copy(update={"body": body}) if body else row)
-    return Filled(rows=filled, missed=missed, first_reason=first_reason)
+    return Filled(rows=filled, missed=len(reasons), first_reason=reasons[0] if reasons else None)
 
 
-def article(page: bytes, url: str) -> str | None:
-    """The normalised text of the article on a page, None when there is none."""
+def article(page: bytes, url: str) -> str:
+    """The normalised text of the article on a page."""
     import trafilatura  # takes a second to import, and most sources do without
 
-    return text.body(trafilatura.extract(page, url=url, include_comments=False))
+    try:
+        found = text.body(trafilatura.extract(page, url=url, include_comments=False))
+    except Exception as error:  # a parser of strangers' pages breaks in ways it does not name
+        raise NoArticle(f"{url}: trafilatura failed on it ({type(error).__name__}: {error})") from error
+    if found is None:
+        raise NoArticle(f"{url}: no article found on the page")
+    return found

@@ -15,6 +15,7 @@ import httpx
 from data_contracts.errors import Skippable
 
 SCHEMES = ("http", "https")
+PORTS = range(1, 1 << 16)
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -45,8 +46,10 @@ def parsed(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise FetchRefused(f"given {text[:200]!r}: not a URL ({error})") from error
-    if url.scheme not in SCHEMES or not url.host:
-        raise FetchRefused(f"given {text[:200]!r}: allowed are http:// and https:// URLs with a host")
+    if url.scheme not in SCHEMES or not url.host or (url.port is not None and url.port not in PORTS):
+        raise FetchRefused(
+            f"given {text[:200]!r}: allowed are http:// and https:// URLs with a host, and ports up to {PORTS[-1]}"
+        )
     return url
 
 

@@ -70,8 +70,9 @@ def storable(text: str) -> str:
 
 
 def address(text: str | None) -> str | None:
-    """A URL without white space around it and control characters in it; None when nothing is left."""
-    return "".join(character for character in storable(text or "").strip() if character.isprintable()) or None
+    """A URL without white space around it, control characters in it, and `&` escaped as in HTML; None when nothing is left."""
+    seen = "".join(character for character in storable(text or "").strip() if character.isprintable())
+    return AMPERSANDS.sub("&", seen) or None
 
 
 def _fixed_point(text: str) -> str:

@@ -105,7 +105,7 @@ def _lines(stream: Stream, origin: str, config: SourceConfig) -> Iterator[Delive
         if not text:
             continue
         try:
-            value = json.loads(line, parse_constant=lambda _: None)
+            value = json.loads(line.rstrip(), parse_constant=lambda _: None)
         except (ValueError, RecursionError) as error:
             yield Delivered(
                 origin=origin,
@@ -122,6 +122,8 @@ def _explained(error: ValueError | RecursionError, line: bytes) -> str:
         return f"byte {error.start} (0x{line[error.start]:02x}) of the line is not UTF-8; set `encoding` of the source"
     if isinstance(error, RecursionError):
         return "nested too deep"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON ({error.msg} at character {error.pos})"
     return f"not JSON ({error})"
 
 

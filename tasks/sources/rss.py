@@ -52,7 +52,9 @@ def parse(document: Document, config: SourceConfig) -> Iterator[Delivered]:
         given = stream.read()
     data = _as_utf8(given, document, config)
     refuse_dangerous_entities(data, document.origin)
-    headers = {"content-type": "application/xml; charset=utf-8", "content-location": document.origin}
+    headers = {"content-type": "application/xml; charset=utf-8"}
+    if document.data is not None:
+        headers["content-location"] = document.origin  # relative links are relative to it
     try:
         feed = feedparser.parse(
             io.BytesIO(data), response_headers=headers, sanitize_html=False, resolve_relative_uris=False
@@ -65,6 +67,8 @@ def parse(document: Document, config: SourceConfig) -> Iterator[Delivered]:
             f"{document.origin}: not an RSS or Atom feed{reason}; it begins with {given[:SHOWN_BYTES]!r}"
         )
     cut = bool(feed.bozo) and not CLOSED.search(data[-TAIL_BYTES:])
+    if cut and not feed.entries:
+        raise SourceFailed(f"{document.origin}: the feed breaks off before its first entry ends ({feed.get('bozo_exception')})")
     for position, entry in enumerate(feed.entries):
         if cut and position == len(feed.entries) - 1:
             problem = f"entry {position}: the feed breaks off in or after it ({feed.get('bozo_exception')})"
@@ -146,4 +150,6 @@ def _text(entry: Entry, key: str) -> str | None:
 
 
 def _payload(entry: Entry) -> str:
-    return json.dumps(entry, ensure_ascii=False, default=str)
+    """The entry as JSON, without what feedparser worked out by itself."""
+    delivered = {key: value for key, value in entry.items() if not key.endswith(("_detail", "_parsed"))}
+    return json.dumps(delivered, ensure_ascii=False, default=str)
