@@ -24,7 +24,10 @@ from tasks.lake import Lake
 from tasks.score import score
 from tasks.shards import Shard
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+]  # Ray warns of its own defaults
 NIGHT = dt.date(2026, 3, 2)
 NOW = dt.datetime(2026, 3, 3, 4, tzinfo=dt.UTC)
 RAY = ClusterConfig(min_rows=1, rows_per_shard=8, workers=2, threads_per_worker=1, no_progress_seconds=120)
