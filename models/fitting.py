@@ -220,7 +220,8 @@ class Fitting:
         checkpoints.restore_optimiser(directory, self.optimiser)
         self.epochs_done, self.step, self.best_weights = state.epoch, state.step, best
         self.best, self.best_epoch = state.best, state.best_epoch
-        self.finished = state.finished and state.epoch >= self.recipe.epochs
+        stopped_early = state.finished and all(now[name] == state.recipe.get(name) for name in _RESUMABLE)
+        self.finished = state.epoch >= self.recipe.epochs or stopped_early
 
     def save(self) -> None:
         """Bring back the best weights, calibrate and measure them on dev, write the bundle, drop the checkpoint."""

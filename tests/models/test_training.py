@@ -68,6 +68,25 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "resumed", "whole"]
 
 
+def test_a_training_lost_after_its_last_epoch_is_only_saved_on_resuming(
+    tiny_trunk: Path, tiny_data: Data, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(tiny_recipe, learning_rate=1e-12, epochs=9, patience=1)
+
+    def keep(progress: Progress, checkpoint: Path | None) -> None:
+        assert checkpoint is not None
+        shutil.copytree(checkpoint, tmp_path / f"kept{progress.epoch}")
+
+    def refuse(progress: Progress, _: Path | None) -> None:
+        raise AssertionError(f"it trained on: {progress}")
+
+    given: dict[str, object] = {"trunk": str(tiny_trunk), "data": tiny_data, "recipe": recipe}
+    whole = fit(**given, output=tmp_path / "whole", on_epoch=keep)  # type: ignore[arg-type]
+    last = tmp_path / "kept2"
+    again = fit(**given, output=tmp_path / "again", on_epoch=refuse, resume_from=last)  # type: ignore[arg-type]
+    assert load(again).digest == load(whole).digest
+
+
 def test_a_checkpoint_of_another_recipe_or_a_broken_one_is_refused(
     tiny_trunk: Path, tiny_data: Data, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
