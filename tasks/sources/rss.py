@@ -68,7 +68,9 @@ def parse(document: Document, config: SourceConfig) -> Iterator[Delivered]:
         )
     cut = bool(feed.bozo) and not CLOSED.search(data[-TAIL_BYTES:])
     if cut and not feed.entries:
-        raise SourceFailed(f"{document.origin}: the feed breaks off before its first entry ends ({feed.get('bozo_exception')})")
+        raise SourceFailed(
+            f"{document.origin}: the feed breaks off before its first entry ends ({feed.get('bozo_exception')})"
+        )
     for position, entry in enumerate(feed.entries):
         if cut and position == len(feed.entries) - 1:
             problem = f"entry {position}: the feed breaks off in or after it ({feed.get('bozo_exception')})"
