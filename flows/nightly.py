@@ -66,7 +66,7 @@ def nightly(
     window = window_of(tonight, settings.zone, settings.cutoff) if by == "published" else None
     run_id = f"{now:%Y%m%dT%H%M%S}-{str(runtime.flow_run.id or uuid4())[:8]}"
     desk = Lake.open(settings.lake)
-    with desk.lock(tonight):
+    with desk.lock(tonight, run_id=run_id):
         for partition in desk.repair():
             get_run_logger().info("repaired %s of night %s", partition.table, partition.night)
         desk.stage(tonight).clear(keep=("shards",))

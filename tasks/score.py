@@ -31,6 +31,7 @@ from tasks.cluster import ClusterConfig, score_on_ray, session
 from tasks.daily import daily_of, mentions_of
 from tasks.lake import Lake, Stage
 from tasks.quarantine import merged, quarantine_id
+from tasks.provenance import remember
 from tasks.shards import Shard, cut, gather, score_shard, unfinished
 from tasks.step import step
 
@@ -106,6 +107,8 @@ def score(
     stage.write("entity_mentions", mentions)
     _quarantine(lake, stage, failures)
     stage.write("scored_articles", table)
+    if len(fresh):
+        remember(lake, predictor.digest, bundles)
     logger.info("run %s: %d scored, %d kept, %d failed (%s)", run_id, len(fresh), len(kept), len(failures), where)
     return Scored(
         new=len(fresh),

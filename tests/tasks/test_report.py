@@ -12,7 +12,8 @@ from data_contracts.daily import DailyEntitySentiment
 from data_contracts.quarantine import QuarantineRow
 from data_contracts.scores import ScoredArticle
 from tasks.lake import Lake
-from tasks.report import gather, report, summary_markdown
+from tasks.report import report, summary_markdown
+from tasks.report.night import gather
 
 NOW = dt.datetime(2026, 3, 3, 3, 30, tzinfo=dt.UTC)
 NIGHT = dt.date(2026, 3, 2)
