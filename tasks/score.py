@@ -30,8 +30,8 @@ from models.engine import Prediction, Predictor
 from tasks.cluster import ClusterConfig, score_on_ray, session
 from tasks.daily import daily_of, mentions_of
 from tasks.lake import Lake, Stage
-from tasks.quarantine import merged, quarantine_id
 from tasks.provenance import remember
+from tasks.quarantine import merged, quarantine_id
 from tasks.shards import Shard, cut, gather, score_shard, unfinished
 from tasks.step import step
 
