@@ -13,7 +13,8 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,15 +104,29 @@ def load_trunk(directory: Path, *, dropout: float | None = None) -> nn.Module:
 
     config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     _set_dropout(config, dropout)
-    trunk = AutoModel.from_pretrained(
-        directory,
-        config=config,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype=torch.float32,
-    )
+    with _no_progress_bar():
+        trunk = AutoModel.from_pretrained(
+            directory,
+            config=config,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+        )
     return _without_pooler(trunk)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging as library
+
+    shown = library.is_progress_bar_enabled()
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            library.enable_progress_bar()
 
 
 def empty_trunk(directory: Path) -> nn.Module:
