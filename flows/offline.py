@@ -15,6 +15,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -23,6 +24,7 @@ from flows.settings import Settings
 from tasks.registry import Registry
 
 CHUNK_ROWS = 512
+WIDE = 10_000  # characters: a table that goes into a file or a pipe is not folded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +168,9 @@ def query_lake(query: str, lake: str, *, as_csv: bool) -> None:
         return
     table = Table(*names)
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
-    Console().print(table)
+        table.add_row(*("" if value is None else escape(str(value)) for value in row))
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=WIDE).print(table)
 
 
 def finetune_files(

@@ -51,13 +51,25 @@ def test_no_row_is_lost(desk: Desk) -> None:
         assert seen["scored_articles"].height == seen["articles"].height
 
 
+TRUTH = json.loads((ROOT / "deployments" / "sample" / "truth.json").read_text(encoding="utf-8"))
+
+
 def test_the_counts_are_those_the_sample_promises(desk: Desk) -> None:
-    truth = json.loads((ROOT / "deployments" / "sample" / "truth.json").read_text())
     for night in NIGHTS:
-        seen, promised = tables(desk.lake, night), truth[night]
-        assert seen["raw"].height == promised["rows"]
-        assert seen["quarantine"].height == promised["bad_rows"]
-        assert seen["source_counts"]["rows_repeated"].sum() == promised["exact_repeats"]
+        seen, promised = tables(desk.lake, night), TRUTH[night]
+        of_other_nights = promised["repeats"].get("overlap", 0)
+        assert seen["raw"].height == promised["rows"]["all"] - of_other_nights
+        assert seen["source_counts"]["rows_read"].sum() == promised["rows"]["all"]
+        assert seen["quarantine"].filter(pl.col("stage") == "raw").height == sum(promised["bad"].values())
+        assert seen["source_counts"]["rows_repeated"].sum() == sum(promised["repeats"].values()) - of_other_nights
+        assert seen["articles"].height == promised["articles"]
+        assert seen["articles"].filter(pl.col("version") > 1).height == sum(promised["versions"].values())
+
+
+def test_rewritten_copies_are_joined_to_their_story(desk: Desk) -> None:
+    for night in NIGHTS:
+        articles = tables(desk.lake, night)["articles"]
+        assert articles["story_id"].n_unique() < articles.height - sum(TRUTH[night]["copies"].values()) // 2
 
 
 def test_articles_longer_than_the_model_are_scored_to_their_end(desk: Desk) -> None:
@@ -67,9 +79,8 @@ def test_articles_longer_than_the_model_are_scored_to_their_end(desk: Desk) -> N
 
 
 def test_the_surge_of_the_second_night_is_alerted_with_its_articles(desk: Desk) -> None:
-    truth = json.loads((ROOT / "deployments" / "sample" / "truth.json").read_text())
     alerts = tables(desk.lake, NIGHTS[1])["alerts"].filter(pl.col("monitor") == "negative_surge")
-    subject = truth["surge_company"].casefold()
+    subject = TRUTH[NIGHTS[1]]["surge"]["company"].casefold()
     assert alerts.height == 1
     assert alerts["subject"][0].casefold() in subject or subject in alerts["subject"][0].casefold()
     assert len(alerts["article_ids"][0]) >= 5
