@@ -111,6 +111,7 @@ def _from_raw_to_alert(
     watch(settings.lake, night=night, now=now, monitors=alerting.monitors, model_digest=scored.model_digest)
     validate_alerts(settings.lake, night=night, now=now)
     published = publish(settings.lake, night=night, run_id=run_id)
+    Lake.open(settings.lake).stage(night).clear()
     page = report(settings.lake, night=night, now=now)
     sent = notify(
         settings.lake,
