@@ -1,6 +1,9 @@
 """How to train, and on what: plain values, checked when they are made.
 
-The defaults of `recipe_for` are those that measured best on the dev parts with the default trunk; benchmarks/results.md keeps the figures.
+The defaults of `recipe_for` were measured on the dev parts, default trunk, bf16 on two x86 cores, seed 0, one run each (2026-11-20):
+sentiment alone (PhraseBank, rate 1e-4, 3 epochs) accuracy 0.860, macro-F1 0.842; ner alone (FiNER-ORD, rate 2e-4, 5 epochs, word shapes)
+micro-F1 0.840. Both in one trunk (rate 2e-4, 3 epochs) gave 0.820 and 0.840 / 0.803: entities hold, sentiment loses four points of F1, so
+one trunk a task is the better model and one trunk for both the cheaper.
 """
 
 from __future__ import annotations
