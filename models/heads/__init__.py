@@ -10,6 +10,7 @@ Does not cover: heads over pairs of texts, or over spans given from outside.
 from __future__ import annotations
 
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -53,7 +54,7 @@ class Mention:
     score: float
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Base of every head. Subclasses name `task`, `level` and `labels`, and say how examples become targets and logits answers."""
 
     task: ClassVar[str]
@@ -68,25 +69,25 @@ class Head(nn.Module):
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
 
+    @abstractmethod
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Hidden (batch, tokens, hidden), mask (batch, tokens) -> logits (batch, labels) or (batch, tokens, labels)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text(self, example: Example) -> str:
         """The text of an example."""
-        raise NotImplementedError
 
+    @abstractmethod
     def targets(self, example: Example, encoded: Encoded) -> NDArray[np.int64]:
         """The right labels' numbers: (1,) for a text head, (words,) for a word head, IGNORED where there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self, example: Example, encoded: Encoded, probabilities: NDArray[np.float64]) -> Answers:
         """Gold and predicted answers of one example; probabilities are (1, labels) or (words, labels)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, answers: Sequence[Answers]) -> Scores:
         """The task's figures over many examples."""
-        raise NotImplementedError
 
     def mentions(self, encoded: Encoded, probabilities: NDArray[np.float64]) -> list[Mention]:
         """The mentions that probabilities (words, labels) show in a text; a text head has none."""

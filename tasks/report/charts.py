@@ -65,7 +65,8 @@ def entity_trends(history: pl.DataFrame) -> str:
     """Small multiples: articles about each entity a night, negative ones in red below the line, the others above it.
 
     Args:
-        history: columns entity (text), night (text), kind ("negative" or "other"), articles (negative ones counted below zero).
+        history: columns place (order of the entity), entity (text), night (text), kind ("negative" or "other"), articles (negative ones
+            counted below zero).
     """
     scale = alt.Scale(domain=["other", "negative"], range=[POSITIVE, NEGATIVE])
     chart = (
@@ -73,12 +74,12 @@ def entity_trends(history: pl.DataFrame) -> str:
         .mark_bar()
         .encode(
             x=alt.X("night:O", title=None, axis=alt.Axis(labels=False, ticks=False)),
-            y=alt.Y("articles:Q", title=None, axis=alt.Axis(tickCount=3, tickMinStep=1)),
+            y=alt.Y("articles:Q", title=None, axis=alt.Axis(tickCount=3, tickMinStep=1, format="d")),
             color=alt.Color(
                 "kind:N",
                 title=None,
                 scale=scale,
-                legend=alt.Legend(orient="top", title="articles a night: negative below the line"),
+                legend=alt.Legend(orient="top", title="articles a night, negative ones below the line", titleLimit=400),
             ),
             facet=alt.Facet(
                 "entity:N", columns=4, sort=None, title=None, header=alt.Header(labelLimit=150, labelFontSize=11)
