@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+import logging
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TimeElapsedColumn
 from rich.table import Table
 
 from data_contracts.errors import Fatal
@@ -173,6 +175,33 @@ def query_lake(query: str, lake: str, *, as_csv: bool) -> None:
     console.print(table) if console.is_terminal else Console(width=WIDE).print(table)
 
 
+class _Epochs(logging.Handler):
+    """Moves a bar with the records of a training's epochs."""
+
+    def __init__(self, progress: Progress, bar: TaskID) -> None:
+        super().__init__()
+        self._progress, self._bar = progress, bar
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show the epoch that a record speaks of."""
+        done, total = getattr(record, "epoch", None), getattr(record, "epochs", None)
+        self._progress.update(self._bar, completed=done, total=total, description=record.getMessage())
+
+
+@contextmanager
+def epochs_shown(console: Console) -> Iterator[None]:
+    """A progress bar over the epochs of a training inside the block."""
+    told = logging.getLogger("tasks.cluster.progress")
+    with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn(), console=console) as progress:
+        handler = _Epochs(progress, progress.add_task("starting", total=None))
+        told.addHandler(handler)
+        told.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            told.removeHandler(handler)
+
+
 def finetune_files(
     task: str,
     train: list[Path],
@@ -205,15 +234,16 @@ def finetune_files(
         for decision in decisions:
             console.print(f"{decision.task}/{decision.version}: {decision.reason}", markup=False)
         return
-    figures = finetune_into(
-        output,
-        files_for(task, {task: form} if form else {}),
-        storage=settings.home / "training",
-        cluster=settings.cluster,
-        recipe=recipe,
-        workers=workers,
-        allow_hub=settings.allow_hub,
-    )
+    with epochs_shown(console):
+        figures = finetune_into(
+            output,
+            files_for(task, {task: form} if form else {}),
+            storage=settings.home / "training",
+            cluster=settings.cluster,
+            recipe=recipe,
+            workers=workers,
+            allow_hub=settings.allow_hub,
+        )
     for name, found in figures.items():
         console.print(
             f"{name}: {found.average} F1 {found.f1:.4f}, accuracy {found.accuracy:.4f} on {found.n} dev examples -> {output}",

@@ -198,13 +198,14 @@ def load(given: str | None = None, *, lake: str | None = None, environ: Mapping[
 
 
 def quiet(environ: MutableMapping[str, str] | None = None) -> None:
-    """Switch off, before they are imported, all usage statistics of the libraries; and keep Prefect's own state in the home.
+    """Switch off, before they are imported, all usage statistics of the libraries; show our own logs; keep Prefect's state in the home.
 
     Prefect's directory is left alone where a user chose one, a server, or has profiles. What is set already is never overwritten.
     """
     environ = os.environ if environ is None else environ
     for name, value in SILENCE.items():
         environ.setdefault(name, value)
+    environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,tasks,models")
     chosen = (
         "PREFECT_HOME" in environ
         or "PREFECT_API_URL" in environ

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from data_contracts.errors import ContractBroken, Fatal
 from data_contracts.labelled import Example, Labelled, NerExample, Rejected, read_labelled
 from tasks.cluster import ClusterConfig, TrainingRun, train_on_ray
-from tasks.cluster.training import note
+from tasks.cluster.progress import note, say
 from tasks.step import step
 
 if TYPE_CHECKING:
@@ -210,6 +210,7 @@ def _train_here(run: TrainingRun) -> Path:
         started.append(progress.epoch - 1)
         pointer.write_text(str(checkpoint), encoding="utf-8")
         note(run.folder, progress, started_at_epoch=started[0])
+        say({"epoch": progress.epoch, "metrics": progress.metrics}, epochs=run.recipe.epochs)
 
     last = Path(pointer.read_text(encoding="utf-8")) if pointer.is_file() else None
     resume_from = last if last is not None and (last / "state.json").is_file() else None

@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_contracts.errors import NightdeskError, Retriable
+from tasks.cluster.progress import PROGRESS, follow, note
 from tasks.cluster.session import ClusterConfig, session
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUNDLE = "bundle"
-PROGRESS = "progress.jsonl"
 MAX_FAILURES = 2  # a lost worker is replaced this often; it costs about 11 s each time
 
 
@@ -116,7 +115,9 @@ def _fit(run: TrainingRun, *, threads: int) -> None:
     # In the main thread Ray Train takes over SIGINT and ends an interrupted program with exit code 0; in another it does not.
     thread = ThreadPoolExecutor(max_workers=1)
     try:
-        thread.submit(trainer.fit).result()
+        training = thread.submit(trainer.fit)
+        follow(training, run.folder, epochs=run.recipe.epochs)
+        training.result()
     except TrainingFailedError as failed:
         ours = [error for error in _causes(failed) if isinstance(error, NightdeskError)]
         raise (
@@ -186,18 +187,6 @@ def _joined(network: nn.Module) -> nn.Module:
     from torch.nn.parallel import DistributedDataParallel
 
     return DistributedDataParallel(network)
-
-
-def note(folder: Path, progress: Progress, *, started_at_epoch: int) -> None:
-    """Add a line about an epoch to the run's `progress.jsonl`."""
-    line = {
-        **dataclasses.asdict(progress),
-        "metrics": dict(progress.metrics),
-        "started_at_epoch": started_at_epoch,
-        "pid": os.getpid(),
-    }
-    with (folder / PROGRESS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
 
 
 def _sweep(run: TrainingRun) -> None:
