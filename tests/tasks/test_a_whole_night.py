@@ -1,0 +1,209 @@
+"""Every verb of a night in its order, on troubled sources and places: what is wrong is said, the rest goes on, nothing published is lost."""
+
+import datetime as dt
+import json
+import random
+import shutil
+import string
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from data_contracts.errors import ContractBroken
+from tasks.cluster import ClusterConfig
+from tasks.ingest import Window, ingest
+from tasks.lake import Lake, LakeFull
+from tasks.notify import Notified, notify
+from tasks.publish import Published, publish
+from tasks.report import report
+from tasks.score import score
+from tasks.sources import SourceConfig
+from tasks.validate import validate, validate_alerts, validate_scores
+from tasks.watch import watch
+
+NIGHT = dt.date(2026, 3, 2)
+NOW = dt.datetime(2026, 3, 3, 4, 0, tzinfo=dt.UTC)
+MONITORS: dict[str, dict[str, object]] = {"source_failed": {}, "contract_failures": {}, "negative_surge": {}}
+
+
+def row(key: int, **changes: object) -> dict[str, object]:
+    return {
+        "title": f"acme said profit {key}",
+        "body": f"bolt losses in a quarter {key}",
+        "url": f"https://news.example/{key}",
+        "published": "2026-03-02T12:00:00Z",
+    } | changes
+
+
+def written(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    return path
+
+
+def source(name: str, kind: str, path: Path, **more: object) -> SourceConfig:
+    return SourceConfig(name=name, kind=kind, location=str(path), **more)  # type: ignore[arg-type]
+
+
+def run_night(
+    lake: Path,
+    sources: list[SourceConfig],
+    bundle: Path,
+    *,
+    night: dt.date = NIGHT,
+    now: dt.datetime = NOW,
+    window: Window | None = None,
+    max_failed_share: float = 0.5,
+) -> tuple[Published, Notified]:
+    """The verbs as the nightly flow calls them."""
+    url, run_id = str(lake), f"{now:%Y%m%dT%H%M%S}-test"
+    desk = Lake.open(url)
+    with desk.lock(night, run_id=run_id):
+        desk.repair()
+        desk.stage(night).clear(keep=("shards",))
+        ingest.fn(
+            url, sources, night=night, window=window, take_undated=True, now=now, keep_raw=False, lookback_nights=30, run_id=run_id
+        )  # fmt: skip
+        validate.fn(url, night=night, now=now, run_id=run_id, max_failed_share=max_failed_share, lookback_nights=30)
+        cluster = ClusterConfig()
+        scored = score.fn(url, night=night, now=now, run_id=run_id, bundles=[str(bundle)], cluster=cluster)
+        validate_scores.fn(url, night=night, now=now, max_failed_share=max_failed_share)
+        watch.fn(url, night=night, now=now, monitors=MONITORS, model_digest=scored.model_digest)
+        validate_alerts.fn(url, night=night, now=now)
+        published = publish.fn(url, night=night, run_id=run_id)
+        desk.stage(night).clear()
+        report.fn(url, night=night, now=now)
+        return published, notify.fn(url, night=night, now=now, sinks={"jsonl": {}}, cooldown_hours=24)
+
+
+def read(lake: Path, table: str, night: dt.date = NIGHT) -> pl.DataFrame:
+    return pl.read_parquet(lake / table / f"night={night}" / "part-0.parquet", hive_partitioning=False)
+
+
+def laughs() -> str:
+    entities = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
+    return f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "lol">{entities}]><rss><channel><title>&l9;</title></channel></rss>'
+
+
+def test_each_broken_source_is_named_and_the_others_go_on(tmp_path: Path, tiny_bundle: Path) -> None:
+    (tmp_path / "page.xml").write_text("Sorry, we are closed.", encoding="utf-8")
+    (tmp_path / "bomb.xml").write_text(laughs(), encoding="utf-8")
+    whole = json.dumps([row(i) for i in range(3)])
+    (tmp_path / "cut.json").write_text(whole[: whole.rindex('"title"') + 20], encoding="utf-8")
+    (tmp_path / "latin.csv").write_bytes(
+        "published,title\n2026-03-02T12:00:00Z,Café société reports\n".encode("latin-1")
+    )
+    with (tmp_path / "huge.xml").open("wb") as file:
+        file.truncate(200 << 20)
+    sources = [
+        source("closed", "rss", tmp_path / "page.xml"),
+        source("bomb", "rss", tmp_path / "bomb.xml"),
+        source("huge", "rss", tmp_path / "huge.xml"),
+        source("cut", "json", tmp_path / "cut.json"),
+        source("latin", "csv", tmp_path / "latin.csv"),
+        source("good", "json", written(tmp_path / "good.jsonl", [row(i) for i in range(10, 20)])),
+    ]
+    lake = tmp_path / "lake"
+    run_night(lake, sources, tiny_bundle)
+    counts = {r["source"]: r for r in read(lake, "source_counts").iter_rows(named=True)}
+    assert {name for name, r in counts.items() if r["failed"]} == {"closed", "bomb", "huge", "latin"}
+    for name, said in {"closed": "page.xml", "bomb": "entit", "huge": "max_bytes", "latin": "encoding"}.items():
+        assert said in counts[name]["error"]
+    assert counts["cut"]["articles"] == 2
+    assert read(lake, "quarantine").filter(pl.col("source") == "cut")["reason"].str.contains("parse_error").all()
+    assert read(lake, "scored_articles").filter(pl.col("source") == "good").height == 10
+    assert set(read(lake, "alerts").filter(pl.col("monitor") == "source_failed")["subject"]) == {
+        "closed",
+        "bomb",
+        "huge",
+        "latin",
+    }
+
+
+def test_an_empty_night_is_published_as_one(tmp_path: Path, tiny_bundle: Path) -> None:
+    lake = tmp_path / "lake"
+    run_night(lake, [source("quiet", "json", written(tmp_path / "quiet.jsonl", []))], tiny_bundle)
+    assert [read(lake, table).height for table in ("articles", "scored_articles", "entity_mentions", "alerts")] == [
+        0,
+        0,
+        0,
+        0,
+    ]
+    assert Lake.open(str(lake)).published(NIGHT)
+    assert (lake / "_reports" / str(NIGHT) / "report.html").is_file()
+
+
+def test_a_broken_contract_publishes_nothing_and_keeps_what_came(tmp_path: Path, tiny_bundle: Path) -> None:
+    lake, feed = tmp_path / "lake", tmp_path / "feed.jsonl"
+    sources = [source("feed", "json", written(feed, [row(i, published="soon") for i in range(8)] + [row(8), row(9)]))]
+    with pytest.raises(ContractBroken, match="80"):
+        run_night(lake, sources, tiny_bundle, max_failed_share=0.2)
+    desk = Lake.open(str(lake))
+    assert not desk.published(NIGHT)
+    assert not list(lake.glob("[!_]*/night=*/*.parquet"))
+    assert desk.read("raw", nights=[NIGHT]).num_rows == 10
+    assert (lake / "_reports" / str(NIGHT) / "contract.html").is_file()
+
+
+def test_late_rows_of_a_live_night_join_it_and_touch_no_other(tmp_path: Path, tiny_bundle: Path) -> None:
+    lake, feed = tmp_path / "lake", tmp_path / "feed.jsonl"
+    sources = [source("feed", "json", feed)]
+    written(feed, [row(i) for i in range(3)])
+    run_night(lake, sources, tiny_bundle)
+    before = read(lake, "scored_articles")
+    later = NOW + dt.timedelta(hours=1)
+    written(feed, [row(i) for i in range(5)])
+    run_night(lake, sources, tiny_bundle, now=later)
+    after = read(lake, "scored_articles")
+    assert after.height == 5
+    assert after.join(before, on=before.columns, how="semi", nulls_equal=True).height == 3, (
+        "rows that were there keep their times"
+    )
+    written(feed, [row(i) for i in range(6)])
+    run_night(lake, sources, tiny_bundle, night=NIGHT + dt.timedelta(days=1), now=NOW + dt.timedelta(days=1))
+    assert read(lake, "scored_articles", NIGHT + dt.timedelta(days=1)).height == 1
+    assert read(lake, "scored_articles").equals(after)
+
+
+def test_the_same_night_again_is_unchanged_and_sends_nothing(tmp_path: Path, tiny_bundle: Path) -> None:
+    lake = tmp_path / "lake"
+    sources = [
+        source("gone", "json", tmp_path / "gone.jsonl"),
+        source("feed", "json", written(tmp_path / "f.jsonl", [row(1)])),
+    ]
+    first, told = run_night(lake, sources, tiny_bundle)
+    again, told_again = run_night(lake, sources, tiny_bundle, now=NOW + dt.timedelta(hours=2))
+    assert (first.changed, again.changed) == (True, False)
+    assert (told.sent, told_again.sent) == (1, 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_night_with_its_name_and_keeps_the_nights_before(
+    small_disk: Path, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    lake = small_disk / "lake"
+    run_night(lake, [source("feed", "json", written(tmp_path / "a.jsonl", [row(i) for i in range(5)]))], tiny_bundle)
+    before = {p: p.read_bytes() for p in lake.glob("[!_]*/night=*/*.parquet")}
+    letters = random.Random(0)
+    bulky = [row(i, body="".join(letters.choices(string.ascii_letters, k=60_000))) for i in range(100, 180)]
+    feed = source("feed", "json", written(tmp_path / "b.jsonl", bulky))
+    tomorrow = NIGHT + dt.timedelta(days=1)
+    with pytest.raises(LakeFull, match="no space left"):
+        run_night(lake, [feed], tiny_bundle, night=tomorrow, now=NOW + dt.timedelta(days=1))
+    assert {p: p.read_bytes() for p in lake.glob("[!_]*/night=*/*.parquet")} == before
+    roomy = tmp_path / "roomy"
+    shutil.copytree(lake, roomy)
+    few = source("feed", "json", written(tmp_path / "c.jsonl", [row(i) for i in range(200, 203)]))
+    run_night(roomy, [few], tiny_bundle, night=tomorrow, now=NOW + dt.timedelta(days=1))
+    assert read(roomy, "scored_articles", tomorrow).height == 3
