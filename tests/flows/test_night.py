@@ -58,10 +58,12 @@ def test_the_counts_are_those_the_sample_promises(desk: Desk) -> None:
     for night in NIGHTS:
         seen, promised = tables(desk.lake, night), TRUTH[night]
         of_other_nights = promised["repeats"].get("overlap", 0)
-        assert seen["raw"].height == promised["rows"]["all"] - of_other_nights
-        assert seen["source_counts"]["rows_read"].sum() == promised["rows"]["all"]
+        rows = promised["rows"]["all"] + promised["bulletin_rows"]
+        assert seen["raw"].height == rows - of_other_nights
+        assert seen["source_counts"]["rows_read"].sum() == rows
         assert seen["quarantine"].filter(pl.col("stage") == "raw").height == sum(promised["bad"].values())
-        assert seen["source_counts"]["rows_repeated"].sum() == sum(promised["repeats"].values()) - of_other_nights
+        repeats = sum(promised["repeats"].values()) + promised["bulletin_rows"]
+        assert seen["source_counts"]["rows_repeated"].sum() == repeats - of_other_nights
         assert seen["articles"].height == promised["articles"]
         assert seen["articles"].filter(pl.col("version") > 1).height == sum(promised["versions"].values())
 
