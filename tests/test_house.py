@@ -40,7 +40,9 @@ def test_no_room_has_a_junk_drawer() -> None:
 
 def test_no_file_in_flows_hides_a_package() -> None:
     """Prefect puts `flows/` first on the path of a worker, so `flows/x.py` would be imported in place of the package x."""
-    script = "import importlib.util,sys; sys.exit(' '.join(n for n in sys.argv[1:] if importlib.util.find_spec(n)) or 0)"
+    script = (
+        "import importlib.util,sys; sys.exit(' '.join(n for n in sys.argv[1:] if importlib.util.find_spec(n)) or 0)"
+    )
     names = [p.stem for p in (ROOT / "flows").iterdir() if p.suffix in ("", ".py") and not p.stem.startswith("_")]
     done = subprocess.run(
         [sys.executable, "-P", "-c", script, *names], cwd=ROOT / "tests", capture_output=True, text=True
