@@ -2,7 +2,8 @@
 
 A line that is no example is kept with its number, its reason and its text; how many are too many is for the caller. Nothing is
 repaired: IOB2 tags where an I- does not continue an entity of its own type are rejected, and so are spans that leave the text and spans
-labelled twice (a name within a longer name is fine). Exact repeats stay examples and are reported. Kept free of pydantic and Arrow, so that a training worker reads its data with little
+labelled twice (a name within a longer name is fine). Exact repeats stay examples and are reported. Kept free of pydantic and Arrow, so that
+a training worker reads its data with little
 installed; `labelled_check.py` holds the same examples against a Great Expectations contract.
 """
 
