@@ -6,8 +6,8 @@ import datetime as dt
 from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from tasks.notify import Notified
 
+from tasks.notify import Notified
 from tasks.publish import Published
 from tasks.report import summary_markdown
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from tasks.ingest import Window
-
 from data_contracts.errors import Fatal
+from tasks.ingest import Window
 
 ONE_DAY = dt.timedelta(days=1)
 
