@@ -121,6 +121,11 @@ def _from_raw_to_alert(
         cooldown_hours=alerting.cooldown_hours,
         max_alerts=alerting.max_alerts,
     )
+    for outcome in sent.sinks:
+        if outcome.failed:
+            get_run_logger().error(
+                "%d alerts did not reach the sink %s: %s", outcome.failed, outcome.sink, outcome.error
+            )
     show_night(settings.lake, night, published, sent, page)
     return page
 

@@ -1,0 +1,39 @@
+"""A range of nights: one that fails does not stop the others, and the next call redoes only that one."""
+
+import datetime as dt
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tasks.lake import Lake
+from tests.flows.conftest import NIGHTS, Desk
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_failed_night_does_not_stop_the_others_and_is_redone_alone(desk: Desk, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    arguments = ("backfill", "--first", NIGHTS[0], "--last", NIGHTS[1])
+    with Lake.open(str(lake)).lock(dt.date.fromisoformat(NIGHTS[0]), run_id="another"):
+        done = desk.call(*arguments, lake=lake)
+    assert done.returncode == 1
+    assert "NightLocked" in done.stderr
+    assert not Lake.open(str(lake)).published(dt.date.fromisoformat(NIGHTS[0]))
+    second = lake / "scored_articles" / f"night={NIGHTS[1]}" / "part-0.parquet"
+    before = second.read_bytes()
+    again = desk.call(*arguments, lake=lake)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "skipped" in again.stderr
+    assert Lake.open(str(lake)).published(dt.date.fromisoformat(NIGHTS[0]))
+    assert second.read_bytes() == before
+
+
+def test_a_backfilled_night_holds_what_was_published_within_it(desk: Desk, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    done = desk.call("backfill", "--first", NIGHTS[0], "--last", NIGHTS[0], lake=lake)
+    assert done.returncode == 0, done.stderr[-3000:]
+    articles = pl.read_parquet(lake / "articles" / f"night={NIGHTS[0]}" / "part-0.parquet", hive_partitioning=False)
+    start = dt.datetime(2026, 3, 2, 3, tzinfo=dt.UTC)
+    assert articles["published_at"].is_between(start, start + dt.timedelta(days=1), closed="left").all()
+    assert (articles["first_seen_at"] > dt.datetime(2026, 10, 1, tzinfo=dt.UTC)).all(), "the true time of ingestion"
