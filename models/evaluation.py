@@ -22,7 +22,7 @@ from models.encoder import Encoded, Encoder
 from models.heads import IGNORED, Example, Head
 from models.metrics import LabelScore, Scores, expected_calibration_error
 from models.network import Network, Outcome, run
-from models.windows import cut, pool, stitch
+from models.windows import Reading, cut, pool, stitch
 
 _CHUNK = 512  # examples whose windows are in memory at once
 
@@ -108,6 +108,7 @@ def judge(
     *,
     max_length: int,
     overlap: int,
+    reading: Reading,
     token_budget: int = 2048,
 ) -> Judged:
     """What a network says of examples; one without any token gets all-equal logits."""
@@ -116,7 +117,7 @@ def judge(
     logits: list[NDArray[np.float64]] = []
     for begin in range(0, len(examples), _CHUNK):
         texts = encoder.encode([head.text(example) for example in examples[begin : begin + _CHUNK]])
-        cuts = [cut(text, encoder, max_length=max_length, overlap=overlap) for text in texts]
+        cuts = [cut(text, encoder, max_length=max_length, overlap=overlap, reading=reading) for text in texts]
         windows = [window for one in cuts for window in one]
         found = iter(run(network, windows, pad_id=encoder.pad_id, token_budget=token_budget))
         for text, one in zip(texts, cuts, strict=True):
@@ -142,9 +143,14 @@ def evaluate(bundle_dir: str | Path, task: str, examples: Sequence[Example]) -> 
     bundle = bundles.load(bundle_dir)
     if task not in bundle.heads:
         raise bundles.BundleRefused(f"{bundle.path} has no head {task!r}; it has {', '.join(bundle.heads)}")
-    network = bundle.network()
     judged = judge(
-        network, bundle.encoder(), task, examples, max_length=bundle.max_length, overlap=bundle.manifest.overlap
+        bundle.network(),
+        bundle.encoder(),
+        task,
+        examples,
+        max_length=bundle.max_length,
+        overlap=bundle.manifest.overlap,
+        reading=bundle.manifest.reading,
     )
     seen = bundle.training_texts(task)
     overlap = sum(text_hash(judged.head.text(example)) in seen for example in examples)

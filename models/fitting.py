@@ -173,7 +173,13 @@ class Fitting:
     def _judge(self, task: str) -> Judged:
         recipe = self.recipe
         return judge(
-            self.network, self.encoder, task, self.data[task].dev, max_length=recipe.max_length, overlap=recipe.overlap
+            self.network,
+            self.encoder,
+            task,
+            self.data[task].dev,
+            max_length=recipe.max_length,
+            overlap=recipe.overlap,
+            reading=recipe.reading,
         )
 
     def _choose(self, figure: float) -> None:
@@ -236,6 +242,7 @@ class Fitting:
             temperatures=temperatures,
             max_length=recipe.max_length,
             overlap=recipe.overlap,
+            reading=recipe.reading,
             pooling=recipe.pooling,
             word_shapes=recipe.word_shapes,
             vocabulary=self.encoder.tokenizer.get_vocab_size(),

@@ -1,4 +1,7 @@
-"""Labelled examples as windows to learn from, each with what it should answer. Nothing of a long example is left out."""
+"""Labelled examples as windows to learn from, each with what it should answer. Nothing of a long example is left out.
+
+An example is read whole, however many sentences it has: its label is of all of it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def make_items(head: Head, encoder: Encoder, parts: TaskData, recipe: Recipe) ->
     encoded = encoder.encode([head.text(example) for example in parts.train])
     for example, text in zip(parts.train, encoded, strict=True):
         targets = head.targets(example, text)
-        for window in cut(text, encoder, max_length=recipe.max_length, overlap=recipe.overlap):
+        for window in cut(text, encoder, max_length=recipe.max_length, overlap=recipe.overlap, reading="whole"):
             if head.level == "text":
                 items.append(Item(window, targets))
                 continue

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-FORMAT_VERSION = 1
+from models.windows import Reading
+
+FORMAT_VERSION = 2
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
@@ -27,6 +29,7 @@ class Manifest:
     temperatures: Mapping[str, float]
     max_length: int
     overlap: int
+    reading: Reading  # how a text becomes windows, and what they weigh: models.windows
     pooling: str
     word_shapes: bool
     vocabulary: int

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_contracts.errors import Fatal
 from models.heads import Example
+from models.windows import Reading
 
 
 class RecipeRefused(Fatal):
@@ -42,6 +43,7 @@ class Recipe:
     patience: int = 2  # epochs without a better figure on dev before it stops; 0: never
     max_length: int = 256
     overlap: int = 64
+    reading: Reading = "sentences"  # of dev and in use: models.windows; what it learns from is always "whole"
     pooling: str = "mean"  # or "cls"
     word_shapes: bool = False
     seed: int = 0
@@ -49,6 +51,7 @@ class Recipe:
     def __post_init__(self) -> None:
         allowed = {
             "precision in float32, bf16": self.precision in ("float32", "bf16"),
+            "reading in sentences, whole": self.reading in ("sentences", "whole"),
             "pooling in mean, cls": self.pooling in ("mean", "cls"),
             "learning_rate > 0": self.learning_rate > 0,
             "epochs, batch_size, accumulate >= 1": min(self.epochs, self.batch_size, self.accumulate) >= 1,

@@ -64,6 +64,7 @@ class Scorer:
             self.encoder,
             max_length=manifest.max_length,
             overlap=manifest.overlap,
+            reading=manifest.reading,
             max_windows=self.max_windows,
         )
 

@@ -1,22 +1,33 @@
-"""A text as overlapping windows of tokens, so that nothing is cut off unseen, and what the windows say put together again.
+"""A text as windows of tokens, so that nothing is cut off unseen, and what the windows say put together again.
 
-A window holds at most `size` tokens of the text (the trunk's special tokens come on top); the next begins `size - overlap` tokens later;
-the last is moved back so that it is full. A text-level head's logits are averaged over the windows, each weighted by its tokens. A word-level
-head's logits for a word come from the one window in which the word's first token stands farthest from a border made by cutting (the
-text's own ends are no such border).
+Read as "sentences", a text has a window for each sentence (models.sentences), the title first: heads that learnt from single sentences get
+single sentences in use, and neighbours do not colour one another. Read as "whole", it is one run of tokens. Either is cut where it is longer
+than a window: a window holds at most `size` tokens of the text (the trunk's special tokens come on top); the next begins `size - overlap`
+tokens later; the last is moved back so that it is full.
 
-Does not cover: sentence borders, which the windows ignore.
+A text-level head's logits are averaged, the sentence of rank r (the first has 1) weighing 1/r, whatever its length: news tells the most
+important first (the inverted pyramid of newswriting), so a title weighs as much as the next two or three sentences together, and what stands
+far down can tip a balance but not make one. A sentence's windows share its weight by their tokens, and so do the windows of a whole text. A
+word-level head's logits for a word come from the one window in which the word's first token stands farthest from a border made by cutting
+(the text's own ends are no such border). docs/log.md has the figures.
+
+Does not cover: weights that are learnt, or that look at what a sentence says.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.encoder import Encoded, Encoder
+from models.sentences import sentence_ends
+
+Reading: TypeAlias = Literal["sentences", "whole"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +39,7 @@ class Window:
     offset: int  # where in ids the text's tokens begin
     ids: NDArray[np.int64]
     shapes: NDArray[np.int64]
+    weight: float = 1.0  # in the mean over the text's windows; above 0
 
     @property
     def key(self) -> bytes:
@@ -51,23 +63,46 @@ def spans(total: int, *, size: int, overlap: int, max_windows: int | None = None
     return ranges
 
 
+def _parts(encoded: Encoded, reading: Reading) -> list[tuple[int, int]]:
+    """Token ranges [start, stop), none empty, that are read apart from one another and cover the text."""
+    if reading == "whole":
+        return [(0, encoded.tokens)]
+    borders = np.searchsorted(encoded.ends, sentence_ends(encoded.text)[:-1], side="right").tolist()
+    return [(start, stop) for start, stop in itertools.pairwise([0, *borders, encoded.tokens]) if start < stop]
+
+
 def cut(
-    encoded: Encoded, encoder: Encoder, *, max_length: int, overlap: int, max_windows: int | None = None
+    encoded: Encoded,
+    encoder: Encoder,
+    *,
+    max_length: int,
+    overlap: int,
+    reading: Reading,
+    max_windows: int | None = None,
 ) -> list[Window]:
     """The windows of a text; `max_length` counts the special tokens, and is never above the trunk's positions."""
     prefix, suffix = np.asarray(encoder.prefix, dtype=np.int64), np.asarray(encoder.suffix, dtype=np.int64)
     size = min(max_length, encoder.positions) - len(prefix) - len(suffix)
     before, after = np.zeros_like(prefix), np.zeros_like(suffix)
-    return [
-        Window(
-            start=start,
-            stop=stop,
-            offset=len(prefix),
-            ids=np.concatenate([prefix, encoded.ids[start:stop], suffix]),
-            shapes=np.concatenate([before, encoded.shapes[start:stop], after]),
-        )
-        for start, stop in spans(encoded.tokens, size=size, overlap=min(overlap, size - 1), max_windows=max_windows)
-    ]
+    windows: list[Window] = []
+    for rank, (begin, end) in enumerate(_parts(encoded, reading), start=1):
+        left = None if max_windows is None else max_windows - len(windows)
+        if left == 0:
+            break
+        ranges = spans(end - begin, size=size, overlap=min(overlap, size - 1), max_windows=left)
+        held = sum(stop - start for start, stop in ranges)
+        windows += [
+            Window(
+                start=begin + start,
+                stop=begin + stop,
+                offset=len(prefix),
+                ids=np.concatenate([prefix, encoded.ids[begin + start : begin + stop], suffix]),
+                shapes=np.concatenate([before, encoded.shapes[begin + start : begin + stop], after]),
+                weight=(stop - start) / held / rank,
+            )
+            for start, stop in ranges
+        ]
+    return windows
 
 
 def covered(windows: Sequence[Window]) -> int:
@@ -76,8 +111,8 @@ def covered(windows: Sequence[Window]) -> int:
 
 
 def pool(windows: Sequence[Window], logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """One text's logits (labels,) from its windows' (labels,): their mean, weighted by the windows' tokens."""
-    weights = np.asarray([window.stop - window.start for window in windows], dtype=np.float64)
+    """One text's logits (labels,) from its windows' (labels,): their mean by the windows' weights."""
+    weights = np.asarray([window.weight for window in windows], dtype=np.float64)
     mean: NDArray[np.float64] = np.average(np.stack(logits).astype(np.float64), axis=0, weights=weights)
     return mean
 

@@ -23,6 +23,7 @@ SHOWN = (
     "examples",
     "max_length",
     "overlap",
+    "reading",
     "pooling",
     "recipe",
     "packages",

@@ -1,8 +1,8 @@
 """What a head is: a light layer that reads the trunk's hidden states and answers one task. One head a file.
 
 The file's name is the task's name; the head is the class `HEAD` in it, resolved with `pkgutil.resolve_name`. A head is of one of two levels.
-A "text" head gives one row of logits a window, averaged over a text's windows. A "word" head gives one row of logits a token; the row
-of a word's first token is the word's. docs/adding_a_head.md shows how one is added.
+A "text" head gives one row of logits a window, averaged over a text's windows as models.windows says. A "word" head gives one row of
+logits a token; the row of a word's first token is the word's. docs/adding_a_head.md shows how one is added.
 
 Does not cover: heads over pairs of texts, or over spans given from outside.
 """

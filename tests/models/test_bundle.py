@@ -79,7 +79,7 @@ def test_an_unknown_task_or_format_is_refused(copy: Path) -> None:
     with pytest.raises(BundleRefused, match="'topics'"):
         load(copy)
     _restate(copy, format_version=99)
-    with pytest.raises(BundleRefused, match="format 99; this code reads 1"):
+    with pytest.raises(BundleRefused, match="format 99; this code reads 2"):
         load(copy)
 
 

@@ -233,6 +233,7 @@ def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
         {"dropout": 1.0},
         {"overlap": 255},
         {"pooling": "max"},
+        {"reading": "backwards"},
         {"freeze_layers": -1},
     ],
 )
