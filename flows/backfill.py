@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 from uuid import UUID
@@ -19,13 +20,18 @@ from data_contracts.errors import Fatal
 from flows.nightly import nightly
 from flows.nights import span
 from flows.settings import load, quiet
+from flows.wiring import refuse_unknown_plugins
 from tasks.lake import Lake
 
 logger = logging.getLogger(__name__)
 
 
 class NightsFailed(Fatal):
-    """Some nights of a backfill failed; the others are published."""
+    """Some nights of a backfill failed; the others are published. `outcomes` has what became of each."""
+
+    def __init__(self, message: str, outcomes: Sequence[Outcome]) -> None:
+        super().__init__(message)
+        self.outcomes = tuple(outcomes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +57,7 @@ def backfill(
     """Run every night from the first to the last over the sources' files.
 
     Args:
-        first: The earliest night of the range. Rows without a usable time are quarantined on it.
+        first: The earliest night of the range. Rows without a usable time are quarantined on the first night that is run.
         last: The latest night of the range.
         settings_file: A TOML settings file on the worker. Empty: NIGHTDESK_SETTINGS, nightdesk.toml, or the shipped sample's.
         lake: Where the tables are, a directory or a URL. Empty: as the settings say.
@@ -62,7 +68,9 @@ def backfill(
     quiet()
     settings = load(settings_file, lake=lake)
     desk = Lake.open(settings.lake)
+    refuse_unknown_plugins(settings)
     nights = span(first, last)
+    pending = [night for night in nights if redo or not complete(desk, night)]
     progress = cast(
         UUID,
         create_progress_artifact(progress=0.0, key="backfill-progress", description=f"nights {first} to {last}"),
@@ -72,7 +80,7 @@ def backfill(
         began = dt.datetime.now(dt.UTC)
         state: Literal["done", "skipped", "failed"] = "done"
         reason = ""
-        if desk.published(night) and not redo:
+        if night not in pending:
             state, reason = "skipped", "published already"
         else:
             try:
@@ -81,7 +89,7 @@ def backfill(
                     settings_file=settings_file,
                     lake=settings.lake,
                     by=by,
-                    take_undated=night == first,
+                    take_undated=night == pending[0],
                     rescore=rescore,
                 )
             except Exception as error:
@@ -91,6 +99,13 @@ def backfill(
         outcomes.append(Outcome(night=night, state=state, reason=reason, minutes=round(minutes, 2)))
         update_progress_artifact(progress, progress=100.0 * done / len(nights))
     return _conclude(outcomes)
+
+
+def complete(lake: Lake, night: dt.date) -> bool:
+    """True when a night is published and none of its sources had failed."""
+    return lake.published(night) and not any(
+        lake.read("source_counts", nights=[night], columns=["failed"])["failed"].to_pylist()
+    )
 
 
 def _conclude(outcomes: list[Outcome]) -> list[Outcome]:
@@ -106,6 +121,7 @@ def _conclude(outcomes: list[Outcome]) -> list[Outcome]:
     if failed:
         raise NightsFailed(
             f"{len(failed)} of {len(outcomes)} nights failed; run the same range again to redo only these: "
-            + "; ".join(f"{o.night}: {o.reason}" for o in failed)
+            + "; ".join(f"{o.night}: {o.reason}" for o in failed),
+            outcomes,
         )
     return outcomes

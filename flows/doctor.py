@@ -22,6 +22,7 @@ from data_contracts.errors import NightdeskError
 from data_contracts.labels import TASKS
 from flows.nights import last_ended
 from flows.settings import Settings, find_file, load
+from flows.wiring import refuse_unknown_plugins
 
 MIN_FREE_GIB = 5.0
 LOCK = Path(__file__).resolve().parents[1] / "constraints.txt"
@@ -56,12 +57,20 @@ def examine(settings_file: str | None, lake: str | None) -> list[Finding]:
             found=f"{find_file(settings_file, os.environ)}; the last night that ended is {night}",
         )
     )
-    return [*findings, *_places(settings), *_trunk(), *_champions(settings), *_sources(settings, night)]
+    return [
+        *findings,
+        *_plugins(settings),
+        *_places(settings),
+        *_trunk(),
+        *_champions(settings),
+        *_sources(settings, night),
+    ]
 
 
 def _machine() -> Iterator[Finding]:
     version = platform.python_version()
-    yield Finding(what="Python", good=sys.version_info[:2] == (3, 11), found=version, remedy="use Python 3.11")
+    right = sys.version_info[:2] == (3, 11)
+    yield Finding(what="Python", good=right, found=version, remedy="" if right else "use Python 3.11")
     differing = list(_unlike_the_lock())
     yield Finding(
         what="packages",
@@ -95,6 +104,15 @@ def _unlike_the_lock() -> Iterator[str]:
             yield f"{wanted.name} is {have}, locked {wanted.specifier}"
 
 
+def _plugins(settings: Settings) -> Iterator[Finding]:
+    try:
+        refuse_unknown_plugins(settings)
+        named = len(settings.sources) + len(settings.alerting.monitors) + len(settings.alerting.sinks)
+        yield Finding(what="plugins", good=True, found=f"{named} sources, monitors and sinks are known")
+    except NightdeskError as error:
+        yield Finding(what="plugins", good=False, found=str(error), remedy="mend the name or the settings it is given")
+
+
 def _places(settings: Settings) -> Iterator[Finding]:
     yield _writable("home", settings.home)
     if "://" in settings.lake:
@@ -102,13 +120,9 @@ def _places(settings: Settings) -> Iterator[Finding]:
     else:
         yield _writable("lake", Path(settings.lake))
     free = shutil.disk_usage(_existing(settings.home)).free / 2**30
-    yield Finding(
-        what="disk",
-        good=free >= MIN_FREE_GIB,
-        found=f"{free:.0f} GiB free",
-        remedy=f"keep {MIN_FREE_GIB:.0f} GiB free",
-        needed=False,
-    )
+    roomy = free >= MIN_FREE_GIB
+    remedy = "" if roomy else f"keep {MIN_FREE_GIB:.0f} GiB free"
+    yield Finding(what="disk", good=roomy, found=f"{free:.0f} GiB free", remedy=remedy, needed=False)
 
 
 def _existing(path: Path) -> Path:

@@ -14,11 +14,13 @@ from uuid import uuid4
 
 from prefect import flow, get_run_logger, runtime
 
+from data_contracts.errors import Fatal
 from data_contracts.labels import TASKS
 from flows.artifacts import show_night
 from flows.finetune import SAMPLE_LABELLED, Task, finetune
 from flows.nights import last_ended, window_of
 from flows.settings import Settings, load, quiet
+from flows.wiring import refuse_unknown_plugins
 from tasks.ingest import ingest
 from tasks.lake import Lake
 from tasks.notify import notify
@@ -28,6 +30,14 @@ from tasks.report import report
 from tasks.score import score
 from tasks.validate import validate, validate_alerts, validate_scores
 from tasks.watch import watch
+
+
+class SourcesFailed(Fatal):
+    """Every source failed; the night is published empty, and a later run of it can fill it."""
+
+
+class AlertsUndelivered(Fatal):
+    """The night is published, but a sink did not take its alerts; running it again sends those alone."""
 
 
 def night_asked_for(night: dt.date | None, settings: Settings, now: dt.datetime) -> dt.date:
@@ -61,6 +71,7 @@ def nightly(
     """
     quiet()
     settings = load(settings_file, lake=lake)
+    refuse_unknown_plugins(settings)
     now = dt.datetime.now(dt.UTC)
     tonight = night_asked_for(night, settings, now)
     window = window_of(tonight, settings.zone, settings.cutoff) if by == "published" else None
@@ -70,7 +81,7 @@ def nightly(
         for partition in desk.repair():
             get_run_logger().info("repaired %s of night %s", partition.table, partition.night)
         desk.stage(tonight).clear(keep=("shards",))
-        ingest(
+        read = ingest(
             settings.lake,
             settings.sources_of(tonight),
             night=tonight,
@@ -81,7 +92,14 @@ def nightly(
             lookback_nights=settings.limits.lookback_nights,
             run_id=run_id,
         )
-        return _from_raw_to_alert(settings, settings_file, tonight, now=now, run_id=run_id, rescore=rescore)
+        for name in read.failed:
+            get_run_logger().warning("the source %s failed tonight; the others go on", name)
+        page = _from_raw_to_alert(settings, settings_file, tonight, now=now, run_id=run_id, rescore=rescore)
+    if read.failed and len(read.failed) == len(settings.sources):
+        raise SourcesFailed(
+            f"night {tonight} is published without news: every source failed ({', '.join(read.failed)}); run it again"
+        )
+    return page
 
 
 def _from_raw_to_alert(
@@ -121,12 +139,12 @@ def _from_raw_to_alert(
         cooldown_hours=alerting.cooldown_hours,
         max_alerts=alerting.max_alerts,
     )
-    for outcome in sent.sinks:
-        if outcome.failed:
-            get_run_logger().error(
-                "%d alerts did not reach the sink %s: %s", outcome.failed, outcome.sink, outcome.error
-            )
     show_night(settings.lake, night, published, sent, page)
+    if sent.failed:
+        reasons = "; ".join(f"{o.sink}: {o.failed} ({o.error})" for o in sent.sinks if o.failed)
+        raise AlertsUndelivered(
+            f"night {night} is published, but alerts did not reach every sink: {reasons}; run it again to send them"
+        )
     return page
 
 

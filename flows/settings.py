@@ -2,7 +2,8 @@
 
 The only reader of the process environment. A setting is taken from the call, else from the environment (`NIGHTDESK_LAKE`,
 `NIGHTDESK_CLUSTER__WORKERS`), else from the TOML file, else from its default. The file is the one named, else `NIGHTDESK_SETTINGS`, else
-`nightdesk.toml` in the working directory, else in the home, else the shipped sample's. A name that is no setting is refused. Secrets are
+`nightdesk.toml` in the working directory, else in the home, else the shipped sample's; its relative paths start at its own folder. A name
+that is no setting is refused. Secrets are
 written in the file as `${NAME}` and read from the environment here and nowhere else; `{home}` stands for the home. It does not check the
 outside world: `nightdesk doctor` does.
 """
@@ -14,7 +15,9 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -161,40 +164,65 @@ def find_file(given: str | None, environ: Mapping[str, str]) -> Path:
     return SAMPLE_SETTINGS
 
 
-def load(given: str | None = None, *, lake: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load(given: str | None = None, *, lake: str | None = None) -> Settings:
     """Compose the settings.
 
     Args:
         given: a TOML file; see the module's text for what is used without one.
         lake: goes before `NIGHTDESK_LAKE` and the file.
-        environ: the environment; the process's own by default.
 
     Raises:
-        SettingsRefused: the file is not TOML, a name is no setting, a value is not allowed, or a secret is not set.
+        SettingsRefused: the file is not TOML, a name is no setting, a value is not allowed, or a secret is not set. No secret is shown.
     """
-    environ = os.environ if environ is None else environ
+    environ = os.environ
     path = find_file(given, environ)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsRefused(f"the settings file {path} is not TOML: {error}") from error
-    values = _resolve_secrets(values, environ, path)
-    home = Path(environ.get("NIGHTDESK_HOME") or values.get("home") or default_home(environ)).expanduser().resolve()
-    values["home"] = home
-    values["lake"] = _absolute(lake or environ.get("NIGHTDESK_LAKE") or values.get("lake") or str(home / "lake"))
+    secrets: dict[str, str] = {}
+    values = _resolve_secrets(written, environ, path, secrets)
+    _refuse_unknown_variables(environ, secrets)
+    home = default_home(environ)
+    if "NIGHTDESK_HOME" not in environ and isinstance(own := values.get("home"), str):
+        home = Path(_absolute(own, base=path.parent)).resolve()
     values = _fill(values, "{home}", str(home))
-    for source in values.get("sources", []):
+    from_file = values.get("lake")
+    in_file = _absolute(from_file, base=path.parent) if isinstance(from_file, str) else str(home / "lake")
+    outside = lake or environ.get("NIGHTDESK_LAKE")
+    values |= {"home": home, "lake": _absolute(outside) if outside else in_file}
+    sources = values.get("sources")
+    for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and isinstance(place := source.get("location"), str):
             source["location"] = _absolute(place, base=path.parent)
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (given: {str(e['input'])[:80]!r})"
-            for e in error.errors()
-        ]
-        raise SettingsRefused(f"the settings in {path} are not allowed:\n  " + "\n  ".join(lines)) from error
+        said = f"the settings in {path} are not allowed:\n  " + "\n  ".join(
+            _said(problem) for problem in error.errors()
+        )
+        for name, secret in secrets.items():
+            said = said.replace(secret, f"${{{name}}}")
+        raise SettingsRefused(said) from None
     return settings.model_copy(update={"home": home, "lake": values["lake"]})
+
+
+def _said(problem: Mapping[str, Any]) -> str:
+    """One thing that is wrong, with what was given where that is short and plain."""
+    where, given = ".".join(str(part) for part in problem["loc"]), problem["input"]
+    shown = f" (given: {str(given)[:80]!r})" if isinstance(given, str | int | float) else ""
+    return f"{where}: {problem['msg']}{shown}"
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    """A misspelt `NIGHTDESK_*` variable would be ignored in silence; one that the file reads as a secret is no setting."""
+    known = {"HOME", "SETTINGS", "LAKE", *(name.upper() for name in Settings.model_fields)}
+    for name in sorted(environ):
+        setting = name.removeprefix("NIGHTDESK_").partition("__")[0]
+        if name.startswith("NIGHTDESK_") and setting not in known and name not in secrets:
+            near = get_close_matches(setting, known, n=1)
+            meant = f"; did you mean NIGHTDESK_{near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+            raise SettingsRefused(f"the environment's {name} is no setting{meant}")
 
 
 def quiet(environ: MutableMapping[str, str] | None = None) -> None:
@@ -213,7 +241,8 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
     )
     if not chosen:
         prefect_home = default_home(environ) / "prefect"
-        prefect_home.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # a home that cannot be written is for `nightdesk doctor` to name
+            prefect_home.mkdir(parents=True, exist_ok=True)
         environ["PREFECT_HOME"] = str(prefect_home)
         environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
         environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
@@ -233,12 +262,12 @@ def _fill(value: Any, mark: str, text: str) -> Any:
     return value.replace(mark, text) if isinstance(value, str) else value
 
 
-def _resolve_secrets(value: Any, environ: Mapping[str, str], path: Path) -> Any:
-    """`${NAME}` in any text replaced by the environment's value."""
+def _resolve_secrets(value: Any, environ: Mapping[str, str], path: Path, found: dict[str, str]) -> Any:
+    """`${NAME}` in any text replaced by the environment's value, which is also put into `found`."""
     if isinstance(value, dict):
-        return {key: _resolve_secrets(item, environ, path) for key, item in value.items()}
+        return {key: _resolve_secrets(item, environ, path, found) for key, item in value.items()}
     if isinstance(value, list):
-        return [_resolve_secrets(item, environ, path) for item in value]
+        return [_resolve_secrets(item, environ, path, found) for item in value]
     if not isinstance(value, str):
         return value
 
@@ -247,6 +276,7 @@ def _resolve_secrets(value: Any, environ: Mapping[str, str], path: Path) -> Any:
             raise SettingsRefused(
                 f"{path} asks for the secret ${{{match[1]}}}, but the environment has no variable {match[1]}"
             )
+        found[match[1]] = environ[match[1]]
         return environ[match[1]]
 
     return SECRET.sub(resolve, value)

@@ -20,9 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
     os.environ.update(SILENCE)
-    for name in [
-        name for name in os.environ if name.startswith(("NIGHTDESK_", "PREFECT_API")) and name != "NIGHTDESK_GUARD_LOG"
-    ]:
+    for name in [name for name in os.environ if name.startswith(("NIGHTDESK_", "PREFECT_API"))]:
         del os.environ[name]
 
 

@@ -27,7 +27,7 @@ class Desk:
         environment = os.environ | {
             "NIGHTDESK_HOME": str(self.home),
             "NIGHTDESK_LAKE": str(lake or self.lake),
-            "NIGHTDESK_GUARD_LOG": str(self.guard_log),
+            "GUARD_LOG": str(self.guard_log),
             "PREFECT_HOME": str(self.home / "prefect"),
         }
         command = [sys.executable, "-m", "flows", *arguments]

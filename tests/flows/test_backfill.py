@@ -37,3 +37,13 @@ def test_a_backfilled_night_holds_what_was_published_within_it(desk: Desk, tmp_p
     start = dt.datetime(2026, 3, 2, 3, tzinfo=dt.UTC)
     assert articles["published_at"].is_between(start, start + dt.timedelta(days=1), closed="left").all()
     assert (articles["first_seen_at"] > dt.datetime(2026, 10, 1, tzinfo=dt.UTC)).all(), "the true time of ingestion"
+
+
+def test_a_night_whose_sources_all_failed_fails_and_is_not_taken_for_done(desk: Desk, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    for _ in range(2):
+        done = desk.call("backfill", "--first", "2026-03-04", "--last", "2026-03-04", lake=lake)
+        assert done.returncode == 1
+        assert "every source failed" in " ".join(done.stderr.split())
+    alerts = pl.read_parquet(lake / "alerts" / "night=2026-03-04" / "part-0.parquet", hive_partitioning=False)
+    assert set(alerts["monitor"]) >= {"source_failed"}

@@ -130,7 +130,7 @@ def test_a_night_killed_anywhere_and_run_again_equals_an_undisturbed_one(
     desk: Desk, tmp_path: Path, during: str, kill_at: str
 ) -> None:
     lake = tmp_path / "lake"
-    killed = desk.run_nights(NIGHTS[0], lake=lake, NIGHTDESK_KILL_AT=kill_at)
+    killed = desk.run_nights(NIGHTS[0], lake=lake, GUARD_KILL_AT=kill_at)
     assert killed.returncode == -9, f"was not killed during {during}: {killed.stderr[-2000:]}"
     again = desk.run_nights(NIGHTS[0], lake=lake)
     assert again.returncode == 0, again.stderr[-4000:]

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from data_contracts.errors import Fatal
 from flows.settings import SAMPLE_SETTINGS, Settings, SettingsRefused, default_home, find_file, load, quiet
+from flows.wiring import refuse_unknown_plugins
 
 GOOD = """
 timezone = "Europe/London"
@@ -73,6 +75,49 @@ def test_a_secret_is_read_from_the_environment(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("DESK_HOOK", "json://localhost/x")
     settings = load(write(tmp_path, GOOD + '[alerting.sinks.apprise]\nurls = ["${DESK_HOOK}"]\n'))
     assert settings.alerting.sinks["apprise"]["urls"] == ["json://localhost/x"]
+
+
+def test_a_secret_is_not_shown_with_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DESK_HOOK", "sEcReT12345")
+    for wrong in (
+        '[alerting]\nsinks = "${DESK_HOOK}"\n',
+        '[alerting.sink.apprise]\nurls = "${DESK_HOOK}"\n',
+        'timezone = "${DESK_HOOK}"\n',
+    ):
+        text = wrong + GOOD.replace('timezone = "Europe/London"', "") if wrong.startswith("time") else GOOD + wrong
+        with pytest.raises(SettingsRefused) as refused:
+            load(write(tmp_path, text))
+        assert "sEcReT12345" not in str(refused.value)
+
+
+def test_a_misspelt_variable_is_refused_with_what_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTDESK_CUTOF", "21:00")
+    with pytest.raises(SettingsRefused, match="did you mean NIGHTDESK_CUTOFF"):
+        load(write(tmp_path, GOOD))
+
+
+def test_a_relative_lake_in_the_file_starts_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load(write(tmp_path, 'lake = "mine"\n' + GOOD)).lake == str(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[alerting.monitors.mood]\n", "mood"),
+        ("[alerting.sinks.slak]\n", "slak"),
+        ("[alerting.sinks.jsonl]\ncolour = 1\n", "colour"),
+    ],
+)
+def test_an_unknown_plugin_is_refused_before_a_night_begins(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(Fatal, match=named):
+        refuse_unknown_plugins(load(write(tmp_path, GOOD + text), lake=str(tmp_path / "lake")))
+
+
+def test_an_unknown_kind_of_source_is_refused_before_a_night_begins(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="fax"):
+        refuse_unknown_plugins(load(write(tmp_path, GOOD.replace('"rss"', '"fax"')), lake=str(tmp_path / "lake")))
 
 
 def test_a_named_file_that_is_missing_is_refused(tmp_path: Path) -> None:

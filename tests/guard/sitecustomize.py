@@ -1,7 +1,7 @@
 """Refuses, in every Python process that has this folder on its path, connections and look-ups beyond the loopback, and writes them down.
 
 The tests put it on `PYTHONPATH`, so that the processes they start (command line, Prefect server, Ray workers) are held to it too. An attempt
-that a library swallows is still found in the file that `NIGHTDESK_GUARD_LOG` names.
+that a library swallows is still found in the file that `GUARD_LOG` names.
 """
 
 import os
@@ -35,7 +35,7 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
         return
     if is_local(host):
         return
-    if log := os.environ.get("NIGHTDESK_GUARD_LOG"):
+    if log := os.environ.get("GUARD_LOG"):
         with open(log, "a", encoding="utf-8") as file:  # noqa: PTH123
             file.write(
                 f"{event} {host!r} in {' '.join(sys.argv)[:200]}\n{''.join(traceback.format_stack(limit=12)[:-1])}\n"
@@ -47,11 +47,11 @@ sys.addaudithook(refuse)
 
 
 def die(event: str, arguments: tuple[object, ...]) -> None:
-    """An audit hook: SIGKILL at the first event and path that `NIGHTDESK_KILL_AT` names, such as "os.rename:articles/night="."""
-    wanted, _, part = os.environ["NIGHTDESK_KILL_AT"].partition(":")
+    """An audit hook: SIGKILL at the first event and path that `GUARD_KILL_AT` names, such as "os.rename:articles/night="."""
+    wanted, _, part = os.environ["GUARD_KILL_AT"].partition(":")
     if event == wanted and any(part in os.fsdecode(a) for a in arguments if isinstance(a, str | bytes | os.PathLike)):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-if "NIGHTDESK_KILL_AT" in os.environ:
+if "GUARD_KILL_AT" in os.environ:
     sys.addaudithook(die)

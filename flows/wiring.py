@@ -1,0 +1,23 @@
+"""Before a night begins: every plugin that the settings name is there and takes the settings it is given.
+
+A name that is only resolved when it is used would cost a scored night before it is found out.
+"""
+
+from __future__ import annotations
+
+from flows.settings import Settings
+from tasks import notify, watch
+from tasks.lake import Lake
+from tasks.sources import reader
+
+
+def refuse_unknown_plugins(settings: Settings) -> None:
+    """Resolve the sources' kinds, the monitors and the sinks; nothing is read, sent or written.
+
+    Raises:
+        Fatal: a name has no file, or its own settings are not allowed; the text lists what there is.
+    """
+    for source in settings.sources:
+        reader(source.kind)
+    watch.prepare(settings.alerting.monitors)
+    notify.prepare(settings.alerting.sinks, Lake.open(settings.lake))
