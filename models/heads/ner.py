@@ -99,13 +99,14 @@ class NerHead(Head):
         return tag_scores([one.gold for one in answers], [one.predicted for one in answers])
 
     def mentions(self, encoded: Encoded, probabilities: NDArray[np.float64]) -> list[Mention]:
-        """The mentions in a text, in order; probabilities are (words, labels)."""
+        """The mentions in a text, in order; probabilities are (words, labels). A line break ends a mention: it parts title and paragraphs."""
         numbers = decode(probabilities, self.labels)
         named = np.flatnonzero(numbers != self.labels.index("O"))
         starts, ends = encoded.word_starts(), encoded.word_ends()
         groups: list[list[int]] = []
         for word in named.tolist():
-            if self.labels[numbers[word]].startswith("B-"):
+            begins = self.labels[numbers[word]].startswith("B-")
+            if begins or "\n" in encoded.text[ends[word - 1] : starts[word]]:
                 groups.append([word])
             else:
                 groups[-1].append(word)
