@@ -55,7 +55,9 @@ class ScoredArticle(Row):
     sentiment_score: Annotated[float, Column(FLOAT32, "p_positive - p_negative, -1 to 1.", between=(-1.0, 1.0))]
     tokens_scored: Annotated[int, Column(INT32, "Tokens the model read.", between=(0, None))]
     tokens_total: Annotated[int, Column(INT32, "Tokens the article has.", between=(0, None))]
-    windows: Annotated[int, Column(INT32, "Windows the article was read in, one a sentence at least.", between=(0, None))]
+    windows: Annotated[
+        int, Column(INT32, "Windows the article was read in, one a sentence at least.", between=(0, None))
+    ]
     entities: Annotated[
         list[ScoredEntity],
         Column(struct_list(ScoredEntity), "The mentions in order of appearance.", nested=ScoredEntity),
