@@ -7,6 +7,7 @@ run again with the same parameters. `finetune_into` trains outside the registry,
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -180,14 +181,18 @@ def refuse_to_overwrite(output: Path) -> None:
 
 def copy_bundle(bundle: Path, output: Path) -> None:
     """Put a copy of a bundle at `output`, whole or not at all; what is no bundle there is never replaced."""
+    from models.bundle import replace_directory
+
     output = output.absolute()
     refuse_to_overwrite(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    draft = output.with_name(f".{output.name}.new")
+    draft = output.with_name(f".{output.name}.{os.getpid()}.new")
     shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(bundle, draft)
-    shutil.rmtree(output, ignore_errors=True)
-    draft.rename(output)
+    try:
+        shutil.copytree(bundle, draft)
+        replace_directory(output, draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _show(done: Finetuned) -> None:

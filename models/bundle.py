@@ -171,8 +171,7 @@ def save(
         manifest = dataclasses.replace(manifest, files=files, created=datetime.now(UTC).isoformat(timespec="seconds"))
         manifest = dataclasses.replace(manifest, digest=manifest.computed_digest())
         (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        _flush(draft)
-        _replace(path, draft)
+        replace_directory(path, draft)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Bundle(path, manifest)
@@ -202,7 +201,9 @@ def _flush(directory: Path) -> None:
             os.close(handle)
 
 
-def _replace(path: Path, draft: Path) -> None:
+def replace_directory(path: Path, draft: Path) -> None:
+    """Put the directory `draft`, which lies beside `path`, in its place; what was there is deleted last, so a kill never loses both."""
+    _flush(draft)
     old = draft.with_name(draft.name + ".old")
     if path.exists():
         path.rename(old)
