@@ -122,7 +122,7 @@ def read_part(
     examples: list[Example] = []
     left_out = 0
     for path in paths:
-        kept, rejected = _held_to_contract(_read(path, task))
+        kept, rejected = held_to_contract(_read(path, task))
         if rejected:
             left_out += len(rejected)
             where = _write_rejects(rejected, path, task, rejects)
@@ -148,7 +148,7 @@ def _read(path: str, task: str) -> Labelled:
     return read_labelled(path, task)
 
 
-def _held_to_contract(labelled: Labelled) -> tuple[list[Example], list[Rejected]]:
+def held_to_contract(labelled: Labelled) -> tuple[list[Example], list[Rejected]]:
     """The examples that keep every rule of the contract, and the lines that do not, in the file's order."""
     from data_contracts.labelled_check import check_labelled
 
