@@ -234,6 +234,7 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
     for name, value in SILENCE.items():
         environ.setdefault(name, value)
     environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,tasks,models")
+    environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")  # the default of 20 is too short for a busy machine
     chosen = (
         "PREFECT_HOME" in environ
         or "PREFECT_API_URL" in environ
@@ -244,7 +245,6 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
         with suppress(OSError):  # a home that cannot be written is for `nightdesk doctor` to name
             prefect_home.mkdir(parents=True, exist_ok=True)
         environ["PREFECT_HOME"] = str(prefect_home)
-        environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
         environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
 
 
