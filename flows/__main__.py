@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from data_contracts.errors import NightdeskError
+from data_contracts.errors import Fatal, NightdeskError
+from flows.arguments import spread
 from flows.settings import load, quiet
+from flows.showing import plain, show, tell
 
 app = typer.Typer(
     name="nightdesk",
@@ -28,7 +30,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-notes = Console(stderr=True, highlight=False)
 
 DATE = ["%Y-%m-%d"]
 SettingsOption = Annotated[
@@ -76,13 +77,10 @@ def run(
     rescore: Annotated[bool, typer.Option("--rescore", help="Score again what has a published score.")] = False,
 ) -> None:
     """Run nights: ingest, contract, score, watch, publish, report, notify."""
-    from flows.nightly import nightly
+    from flows.running import run_nights
 
-    for one in night or (None,):
-        page = nightly(
-            night=one.date() if one else None, settings_file=settings, lake=lake, by=by.value, rescore=rescore
-        )
-        notes.print(f"report: {page}")
+    nights = [one.date() for one in night or ()]
+    run_nights(nights, settings_file=settings, lake=lake, by=by.value, rescore=rescore)
 
 
 @app.command(epilog="Example:  nightdesk backfill --first 2022-12-20 --last 2023-01-05 --settings crypto.toml")
@@ -100,15 +98,9 @@ def backfill(
     ] = False,
 ) -> None:
     """Run every night of a range over files, skipping what is done; a failed night does not stop the others."""
-    from flows.backfill import backfill as flow
+    from flows.running import run_range
 
-    outcomes = flow(
-        first=first.date(), last=last.date(), settings_file=settings, lake=lake, by=by.value, redo=redo, rescore=rescore
-    )
-    table = Table("night", "state", "minutes", "reason")
-    for outcome in outcomes:
-        table.add_row(str(outcome.night), outcome.state, f"{outcome.minutes:.2f}", outcome.reason)
-    notes.print(table)
+    run_range(first.date(), last.date(), settings_file=settings, lake=lake, by=by.value, redo=redo, rescore=rescore)
 
 
 @app.command(epilog="Example:  nightdesk evaluate --task sentiment --data dev.jsonl --json")
@@ -120,16 +112,10 @@ def evaluate(
     settings: SettingsOption = None,
 ) -> None:
     """Evaluate a model on labelled data it was not trained on."""
-    from flows.offline import evaluate_file
+    from flows.evaluating import evaluate_file, show_figures
 
     result = evaluate_file(task.value, data, model, load(settings))
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    table = Table("metric", "value")
-    for name, value in result.items():
-        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
-    Console().print(table)
+    typer.echo(json.dumps(result)) if as_json else show_figures(result)
 
 
 @app.command(epilog="Example:  nightdesk score --input articles.jsonl --output scored")
@@ -141,36 +127,50 @@ def score(
         ),
     ],
     output: Annotated[
-        Path, typer.Option(file_okay=False, help="Where scored_articles.parquet and entity_mentions.parquet go.")
+        Path,
+        typer.Option(
+            file_okay=False, metavar="DIR", help="Where scored_articles.parquet and entity_mentions.parquet go."
+        ),
     ],
     model: ModelOption = "champion",
     settings: SettingsOption = None,
 ) -> None:
-    """Score articles of your own, outside the lake."""
-    from flows.offline import score_file
+    """Score articles of your own, outside the lake.
+
+    A line that cannot be scored goes to failures.jsonl in DIR, with its number and reason. Half of a UTF-16 pair in a title or body is read
+    as U+FFFD. Entities of every score from 0 are kept; the nightly drops those below min_ner_score (0.5).
+    """
+    from flows.scoring import score_file
 
     summary = score_file(source, output, model, load(settings))
-    notes.print(f"{summary.scored} scored, {summary.mentions} entities, {summary.failed} failed -> {output}")
+    tell(f"{summary.scored} scored, {summary.mentions} entities, {summary.failed} failed -> {output}")
+    if summary.failed and not summary.scored:
+        raise Fatal(f"no line of {source} could be scored; the reasons are in {output / 'failures.jsonl'}")
 
 
 @app.command(
-    epilog="Examples:  nightdesk finetune --task sentiment --train a.jsonl --train b.jsonl --dev dev.jsonl --output bundle    nightdesk finetune"
+    epilog="Examples:  nightdesk finetune --task sentiment --train a.jsonl b.jsonl --dev dev.jsonl --output bundle    nightdesk finetune"
 )
 def finetune(
     task: Annotated[str, typer.Option(help="sentiment, ner or all.")] = "all",
     train: Annotated[
         list[Path] | None,
         typer.Option(
-            exists=True, dir_okay=False, help="Labelled JSONL to fit; may be given again. Default: the shipped sample."
+            exists=True,
+            dir_okay=False,
+            metavar="FILE...",
+            help="Labelled JSONL to fit: one file or several, and may be given again. Default: the shipped sample.",
         ),
     ] = None,
-    dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Labelled JSONL to choose by.")] = None,
+    dev: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Labelled JSONL to choose by: one file.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(file_okay=False, help="Leave a bundle here, outside the registry.")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0.0, help="Default: the recipe's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Above 0. Default: the recipe's.")] = None,
     seed: Annotated[int, typer.Option(help="The random seed.")] = 0,
     settings: SettingsOption = None,
 ) -> None:
@@ -184,7 +184,10 @@ def finetune(
         )
     if bool(train) != bool(dev):
         raise typer.BadParameter("--train and --dev go together", param_hint="--train")
-    from flows.offline import finetune_files
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
+        raise typer.BadParameter(f"{learning_rate}; allowed: numbers above 0", param_hint="--learning-rate")
+    from flows.forms import RecipeForm
+    from flows.tuning import finetune_files
 
     finetune_files(
         task,
@@ -192,9 +195,7 @@ def finetune(
         dev,
         output,
         workers=workers,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        seed=seed,
+        recipe=RecipeForm(epochs=epochs, learning_rate=learning_rate, seed=seed),
         settings=load(settings),
         settings_file=settings,
     )
@@ -210,7 +211,7 @@ def sql(
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, for other programs.")] = False,
 ) -> None:
     """Run DuckDB with every published table as a view."""
-    from flows.offline import query_lake
+    from flows.querying import query_lake
 
     query_lake(query, load(settings, lake=lake).lake, as_csv=as_csv)
 
@@ -222,7 +223,7 @@ def report(
     settings: SettingsOption = None,
 ) -> None:
     """Write a night's report again from the published tables, and print its path."""
-    from flows.offline import write_report
+    from flows.querying import write_report
 
     typer.echo(write_report(night.date() if night else None, load(settings, lake=lake).lake))
 
@@ -237,11 +238,9 @@ def doctor(settings: SettingsOption = None, lake: LakeOption = None) -> None:
     for finding in findings:
         table.add_row(
             "[green]ok[/]" if finding.good else ("[red]no[/]" if finding.needed else "[yellow]--[/]"),
-            finding.what,
-            finding.found,
-            finding.remedy,
+            *plain(finding.what, finding.found, finding.remedy),
         )
-    Console().print(table)
+    show(table)
     if any(not finding.good and finding.needed for finding in findings):
         raise typer.Exit(1)
 
@@ -250,14 +249,17 @@ def main() -> None:
     """The console script."""
     quiet()
     try:
-        app()
+        app(args=spread(sys.argv[1:]))
     except NightdeskError as error:
-        notes.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        notes.print(str(error), markup=False)
-        sys.exit(1)
+        tell((type(error).__name__, "bold red"), f": {error}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        tell(("the system refused", "bold red"), f": {where}{' '.join((error.strerror or str(error)).split())}")
     except KeyboardInterrupt:
-        notes.print("interrupted; run the same command again to go on")
-        sys.exit(1)
+        tell("interrupted; run the same command again to go on")
+    else:
+        return
+    sys.exit(1)
 
 
 if __name__ == "__main__":
