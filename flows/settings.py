@@ -241,11 +241,11 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
         or (Path.home() / ".prefect" / "profiles.toml").is_file()
     )
     if not chosen:
-        prefect_home = default_home(environ) / "prefect"
-        with suppress(OSError):  # a home that cannot be written is for `nightdesk doctor` to name
-            prefect_home.mkdir(parents=True, exist_ok=True)
-        environ["PREFECT_HOME"] = str(prefect_home)
+        environ["PREFECT_HOME"] = str(default_home(environ) / "prefect")
         environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+    if "PREFECT_HOME" in environ:  # Prefect makes no parents; a home that cannot be written is for `nightdesk doctor` to name
+        with suppress(OSError):
+            Path(environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
 
 def _absolute(place: str, base: Path | None = None) -> str:
