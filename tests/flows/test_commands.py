@@ -1,16 +1,36 @@
 """The command line keeps what scripts rely on: names, columns, exit codes, JSON on the last line."""
 
+import datetime as dt
+import io
 import json
+import logging
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
+from data_contracts.errors import Fatal
+from flows.arguments import spread
+from flows.backfill import Outcome
+from flows.evaluating import evaluate_file
+from flows.running import show_outcomes
+from flows.scoring import Summary, score_file
+from flows.settings import load as settings
+from flows.showing import bars
+from models import engine
+from models.bundle import load
 from tests.flows.conftest import NIGHTS, ROOT, Desk
+from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, tiny_trunk
+
+__all__ = ["ner_examples", "sentiment_examples", "tiny_bundle", "tiny_trunk"]  # fixtures
 
 SAMPLE = ROOT / "flows" / "sample" / "labelled"
 COMMANDS = ("run", "finetune", "evaluate", "score", "backfill", "sql", "report", "doctor")
@@ -47,6 +67,8 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
             str(SAMPLE / "ner.dev.jsonl"),
         ],
         ["finetune", "--task", "ner", "--train", str(SAMPLE / "ner.train.jsonl")],
+        ["finetune", "--learning-rate", "0"],
+        ["finetune", "--learning-rate", "nan"],
         ["backfill", "--first", "2026-03-02"],
     ],
     ids=lambda a: " ".join(a[:3]),
@@ -67,7 +89,8 @@ def test_bad_usage_exits_2(arguments: list[str]) -> None:
             "no model 'ner/77'",
         ),
         (["sql", "SELECT 1", "--settings", "no-such.toml"], "is not there"),
-        (["report"], "published in"),
+        (["report"], "no night is published yet"),
+        (["sql", ""], "holds no statement"),
     ],
     ids=lambda a: " ".join(a[:2]) if isinstance(a, list) else "",
 )
@@ -76,6 +99,159 @@ def test_a_failure_exits_1_and_says_why(tmp_path: Path, arguments: list[str], sa
     assert done.returncode == 1
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("finetune --train a b --dev d", "finetune --train a --train b --dev d"),
+        ("finetune --dev d --train a b c", "finetune --dev d --train a --train b --train c"),
+        ("finetune --train a --train b c", "finetune --train a --train b --train c"),
+        ("finetune --train=a b --seed 1", "finetune --train=a --train b --seed 1"),
+        ("finetune --train a -- b", "finetune --train a -- b"),
+        ("finetune", "finetune"),
+        ("sql --train a b", "sql --train a b"),
+        ("", ""),
+    ],
+)
+def test_several_files_may_follow_one_train_flag(given: str, read: str) -> None:
+    assert spread(given.split()) == read.split()
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_finetune_takes_several_training_files(tmp_path: Path, repeated: bool) -> None:
+    """A directory that holds something else is refused before anything is trained, and after every argument was read."""
+    (tmp_path / "kept.txt").write_text("mine", encoding="utf-8")
+    first, second = str(SAMPLE / "ner.train.jsonl"), str(SAMPLE / "ner.dev.jsonl")
+    train = ["--train", first, "--train", second] if repeated else ["--train", first, second]
+    done = call("finetune", "--task", "ner", *train, "--dev", second, "--output", str(tmp_path), NIGHTDESK_HOME=str(tmp_path / "home"))  # fmt: skip
+    assert done.returncode == 1
+    assert "is not empty and holds no bundle" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_in_a_pipe_is_one_line_however_long(tmp_path: Path) -> None:
+    done = call("sql", "SELECT 1", "--settings", "n" * 200 + ".toml", NIGHTDESK_HOME=str(tmp_path))
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_sql_prints_names_and_values_that_look_like_markup(tmp_path: Path) -> None:
+    done = call("sql", """SELECT '[/b]' AS "[red]x[/blue]" """, NIGHTDESK_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "[red]x[/blue]" in done.stdout
+    assert "[/b]" in done.stdout
+
+
+def call_with(bundle: Path, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return call(*arguments, "--model", str(bundle), NIGHTDESK_HOME=str(home))
+
+
+def test_an_unwritable_output_is_one_line_that_names_it(tiny_bundle: Path, tmp_path: Path) -> None:
+    source, taken = tmp_path / "in.jsonl", tmp_path / "taken"
+    source.write_text('{"id": 1, "title": "profit rose"}\n', encoding="utf-8")
+    taken.write_text("a file where a directory is needed", encoding="utf-8")
+    done = call_with(tiny_bundle, tmp_path / "home", "score", "--input", str(source), "--output", str(taken / "out"))
+    assert done.returncode == 1
+    assert str(taken / "out") in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+BAD = {
+    2: b'{"id": "\\ud800x", "title": "acme", "body": null}',
+    3: b'{"id": ' + b"9" * 5000 + b', "title": "acme"}',
+    4: b"[" * 200_000 + b"]" * 200_000,
+    6: b'{"id": "latin", "title": "\xe9"}',
+    7: b'{"title": "no id"}',
+}
+
+
+def test_score_keeps_every_bad_line_with_its_number_and_scores_the_others(tiny_bundle: Path, tmp_path: Path) -> None:
+    lines = {1: b'{"id": "a", "title": "acme profit rose", "body": null}', 5: b"", 8: b'{"id": 8, "title": "\\ud83d fell"}', **BAD}  # fmt: skip
+    source, output = tmp_path / "in.jsonl", tmp_path / "out"
+    source.write_bytes(b"\n".join(lines[number] for number in sorted(lines)))
+    done = call_with(tiny_bundle, tmp_path / "home", "score", "--input", str(source), "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(output / "scored_articles.parquet")["id"].to_pylist() == ["a", "8"]
+    failures = [json.loads(line) for line in (output / "failures.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [failure["line"] for failure in failures] == list(BAD)
+    assert all(failure["error"] for failure in failures)
+    assert sorted(path.name for path in output.iterdir()) == ["entity_mentions.parquet", "failures.jsonl", "scored_articles.parquet"]  # fmt: skip
+
+
+def test_score_fails_when_no_line_could_be_scored(tiny_bundle: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out"
+    source.write_bytes(BAD[7])
+    done = call_with(tiny_bundle, tmp_path / "home", "score", "--input", str(source), "--output", str(output))
+    assert done.returncode == 1
+    assert "failures.jsonl" in done.stderr
+    source.write_bytes(b"\n")
+    assert score_file(source, output, str(tiny_bundle), settings()) == Summary(scored=0, mentions=0, failed=0)
+    assert not (output / "failures.jsonl").exists(), "an empty file is no failure, and the old one's failures are gone"
+
+
+def test_a_failure_of_the_model_has_its_line_number(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No text is known that the model refuses, so one is made unreadable on its way to it."""
+    source, output = tmp_path / "in.jsonl", tmp_path / "out"
+    source.write_text('\nnot json\n{"id": 1, "title": "profit rose"}\n{"id": 2, "title": "losses"}\n', encoding="utf-8")
+
+    def broken(batch: pa.RecordBatch, row: int) -> str | Exception:
+        return ValueError("cannot be read") if row == 1 else str(batch["title"][row].as_py())
+
+    monkeypatch.setattr(engine, "_text", broken)
+    summary = score_file(source, output, str(tiny_bundle), settings())
+    assert (summary.scored, summary.failed) == (1, 2)
+    failures = [json.loads(line) for line in (output / "failures.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [failure["line"] for failure in failures] == [2, 4]
+    assert failures[1]["row"] == '{"id": 2, "title": "losses"}'
+
+
+def test_evaluate_holds_its_rows_to_the_contract_of_training(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "dev.jsonl"
+    rows = [{"text": "profit rose", "label": "positive"}, {"text": "x" * 100_001, "label": "neutral"}]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = evaluate_file("sentiment", data, str(tiny_bundle), settings())
+    assert (found["n"], found["rejected"]) == (1, 1)
+    assert f"{data}:2: left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("killed_at", ["os.rename:/bundle", "shutil.rmtree:.old"])
+def test_a_kill_while_a_bundle_is_replaced_leaves_one(tiny_bundle: Path, tmp_path: Path, killed_at: str) -> None:
+    output = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, output)
+    script = "import sys; from pathlib import Path; from flows.finetune import copy_bundle; copy_bundle(*map(Path, sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tiny_bundle), str(output)], cwd=ROOT, env=os.environ | {"GUARD_KILL_AT": killed_at}, check=False
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    assert load(output).digest == load(tiny_bundle).digest
+
+
+def test_log_records_of_our_own_errors_have_no_traceback() -> None:
+    shown = io.StringIO()
+    handler = logging.StreamHandler(shown)
+    vars(handler)["console"] = Console()
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with bars():
+            for error in (Fatal("the feed is gone"), KeyError("a bug")):
+                try:
+                    raise error
+                except Exception:
+                    root.exception("failed")
+    finally:
+        root.removeHandler(handler)
+    assert "the feed is gone" not in shown.getvalue()
+    assert "KeyError" in shown.getvalue()
+
+
+def test_the_outcomes_of_a_range_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    show_outcomes([Outcome(night=dt.date(2026, 3, 2), state="failed", reason="[/b] no feed", minutes=0.5)])
+    assert "[/b] no feed" in capsys.readouterr().err
 
 
 def test_an_empty_lake_has_every_table_as_an_empty_view(tmp_path: Path) -> None:
