@@ -144,18 +144,38 @@ def _start(config: ClusterConfig, temp_dir: str) -> None:
         _check_room(config, float(ray.cluster_resources().get("CPU", 0.0)))
         return
     cpus = max(LEAST_LOGICAL_CPUS, os.cpu_count() or 1, math.ceil(config.reserved_cpus) + SPARE_LOGICAL_CPUS)
-    ray.init(
-        address="local",
-        job_config=job,
-        num_cpus=cpus,
-        object_store_memory=config.object_store_mib * MIB,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=temp_dir,
-    )
+    with _without_api_server():
+        ray.init(
+            address="local",
+            job_config=job,
+            num_cpus=cpus,
+            object_store_memory=config.object_store_mib * MIB,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=temp_dir,
+        )
     logger.info("Ray started with %d logical CPUs in %s", cpus, temp_dir)
+
+
+@contextmanager
+def _without_api_server() -> Iterator[None]:
+    """Start Ray without its API server, the process behind the dashboard.
+
+    `include_dashboard=False` starts that process all the same, and with usage statistics switched off it still asks three clouds' metadata
+    addresses where it runs and reports, by a request to its maker, that statistics are off. Nothing here needs it. Ray has no switch for it.
+    """
+    from ray._private.node import Node
+
+    def nothing(node: object, *, include_dashboard: bool | None, raise_on_failure: bool) -> None:
+        """No API server."""
+
+    start, Node.start_api_server = Node.start_api_server, nothing
+    try:
+        yield
+    finally:
+        Node.start_api_server = start
 
 
 def _check_room(config: ClusterConfig, cpus: float) -> None:

@@ -60,8 +60,7 @@ def _trends(night: Night) -> pl.DataFrame:
         .with_columns(pl.col("articles", "negative").fill_null(0))
         .sort("place", "run_date")
     )
-    shown: list[str | pl.Expr] = [
-        "place",
+    shown = [
         pl.col("display_name").alias("entity"),
         pl.col("run_date").dt.to_string("%Y-%m-%d").alias("night"),
     ]
