@@ -84,6 +84,7 @@ def entity_trends(history: pl.DataFrame) -> str:
             )
             .properties(width=132, height=64)
         )
+        return drawn
 
     chart = alt.concat(*(one(entity) for entity in history["entity"].unique(maintain_order=True)), columns=4)
     return _svg(chart)
