@@ -234,7 +234,8 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
     for name, value in SILENCE.items():
         environ.setdefault(name, value)
     environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,tasks,models")
-    environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")  # the default of 20 is too short for a busy machine
+    # the default of 20 seconds is too short for a busy machine
+    environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     chosen = (
         "PREFECT_HOME" in environ
         or "PREFECT_API_URL" in environ
@@ -243,7 +244,8 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
     if not chosen:
         environ["PREFECT_HOME"] = str(default_home(environ) / "prefect")
         environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
-    if "PREFECT_HOME" in environ:  # Prefect makes no parents; a home that cannot be written is for `nightdesk doctor` to name
+    # Prefect makes no parents; a home that cannot be written is for `nightdesk doctor` to name
+    if "PREFECT_HOME" in environ:
         with suppress(OSError):
             Path(environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
