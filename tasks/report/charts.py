@@ -72,7 +72,7 @@ def entity_trends(history: pl.DataFrame) -> str:
     legend = alt.Legend(orient="top", title="articles a night, negative ones below the line", titleLimit=400)
 
     def one(entity: str) -> alt.Chart:
-        return (
+        drawn: alt.Chart = (
             alt.Chart(
                 history.filter(pl.col("entity") == entity), title=alt.Title(entity, limit=150, fontSize=11, color=INK)
             )
