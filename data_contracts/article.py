@@ -23,7 +23,13 @@ class Article(Row):
 
     article_id: Annotated[str, Column(STRING, "From the canonical URL, else from the content.", length=(1, 64))]
     version: Annotated[
-        int, Column(INT32, "1 for the first content seen under the id, then 2, 3, ...", between=(1, None))
+        int,
+        Column(
+            INT32,
+            "1 for the first content seen under the id, then 2, 3, ... Counted over this night and earlier ones, so "
+            "nights run out of order may give a number twice: across nights, join by run_date too.",
+            between=(1, None),
+        ),
     ]
     content_hash: Annotated[str, Column(STRING, "Hash of the normalised title and body.", length=(1, 64))]
     run_date: Annotated[date, Column(DATE, "The night the article belongs to.")]

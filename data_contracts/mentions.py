@@ -13,7 +13,9 @@ class EntityMention(Row):
     """One mention; offsets are characters of title + newline + body, end exclusive."""
 
     article_id: Annotated[str, Column(STRING, "The article's id.", length=(1, 64))]
-    version: Annotated[int, Column(INT32, "The article's version.", between=(1, None))]
+    version: Annotated[
+        int, Column(INT32, "The article's version; across nights, join by run_date too.", between=(1, None))
+    ]
     run_date: Annotated[date, Column(DATE, "The night the article belongs to.")]
     entity: Annotated[str, Column(STRING, "The normalised key of the entity.", length=(1, None))]
     mention_text: Annotated[str, Column(STRING, "The words themselves.", length=(1, None))]

@@ -39,7 +39,9 @@ class ScoredArticle(Row):
     """One scored version of one article."""
 
     article_id: Annotated[str, Column(STRING, "The article's id.", length=(1, 64))]
-    version: Annotated[int, Column(INT32, "The article's version.", between=(1, None))]
+    version: Annotated[
+        int, Column(INT32, "The article's version; across nights, join by run_date too.", between=(1, None))
+    ]
     run_date: Annotated[date, Column(DATE, "The night the article belongs to.")]
     source: Annotated[str, Column(STRING, "The source's name in the settings.", length=(1, 200))]
     url: Annotated[str | None, Column(STRING, "The article's address.")] = None

@@ -71,7 +71,7 @@ def identify(
     Args:
         raw: all of them, those of a former run of this night included.
         night: the processing night.
-        earlier: article_id, version, content_hash of the articles of other nights.
+        earlier: at least article_id, version, content_hash of the articles of strictly earlier nights.
         existing: the articles already published for this night.
         available_at: UTC, for the articles that are new.
     """
@@ -79,7 +79,9 @@ def identify(
     rows = _with_kept(rows, _frame(earlier, KNOWN))
     repeats = rows.filter(pl.col("kept").is_not_null()).group_by("kept").agg((pl.len() - 1).alias("repeats"))
     dropped = rows.filter(pl.col("kept").is_null() | (pl.col("kept") != pl.col("place")))
-    kept = _with_versions(rows.filter(pl.col("kept") == pl.col("place")), _frame(earlier, KNOWN))
+    kept = _with_versions(
+        rows.filter(pl.col("kept") == pl.col("place")), pl.concat([_frame(earlier, KNOWN), _frame(existing, KNOWN)])
+    )
     articles = kept.join(repeats, on="kept", how="left").with_columns(
         run_date=pl.lit(night),
         available_at=pl.col("available_at").fill_null(pl.lit(available_at)),

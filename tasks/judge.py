@@ -32,13 +32,10 @@ class RowsUnaccounted(Fatal):
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """What a night is compared with: all article tables of other nights within the look-back, and its own published ones.
-
-    `ids` has article_id, version, content_hash of other nights; `earlier` whole articles of strictly earlier nights; `existing` the
-    articles already published for this night.
+    """What a night is compared with: `earlier`, the articles of strictly earlier nights within the look-back, and `existing`, the
+    articles already published for this night. Never a later night: that would be the future.
     """
 
-    ids: pa.Table
     earlier: pa.Table
     existing: pa.Table
 
@@ -56,7 +53,9 @@ class Judged:
 def judge(raw: pa.Table, past: Past, *, night: date, now: datetime) -> Judged:
     """Hold raw rows to their contract, identify what passed, mark copies, hold the articles to theirs."""
     raw_verdict = check(raw, RAW)
-    identified = identify(raw_verdict.passed, night=night, earlier=past.ids, existing=past.existing, available_at=now)
+    identified = identify(
+        raw_verdict.passed, night=night, earlier=past.earlier, existing=past.existing, available_at=now
+    )
     verdict = check(annotate(identified.articles, past.earlier), ARTICLES)
     failed = [
         quarantined(raw_verdict, RAW, night=night, now=now),

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from tasks.baseline import Baseline
-from tasks.monitors import NightView
+from tasks.monitors import ARTICLE_KEY, NightView
 
-MENTION_COLUMNS = ("article_id", "version", "run_date", "entity", "mention_text", "sentiment", "sentiment_score")
-ARTICLE_COLUMNS = ("article_id", "version", "story_id", "novelty_rank")
+MENTION_COLUMNS = (*ARTICLE_KEY, "entity", "mention_text", "sentiment", "sentiment_score")
+ARTICLE_COLUMNS = (*ARTICLE_KEY, "story_id", "novelty_rank")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ def _with_stories(mentions: pl.DataFrame, articles: pl.DataFrame, sentiment: str
     """Mentions of the sentiment asked for, with `story` and the article's rank in it."""
     if sentiment is not None:
         mentions = mentions.filter(pl.col("sentiment") == sentiment)
-    stories = articles.select("article_id", "version", "story_id", "novelty_rank").unique(["article_id", "version"])
-    joined = mentions.join(stories, on=["article_id", "version"], how="left")
+    stories = articles.unique(ARTICLE_KEY)
+    joined = mentions.join(stories, on=ARTICLE_KEY, how="left")
     return joined.with_columns(story=pl.coalesce("story_id", "article_id"))
 
 

@@ -4,7 +4,10 @@
 steps staged and move failures to the staged quarantine. Too large a failed share raises `ContractBroken`, after the page
 (`_reports/<night>/contract.html`) and the staged quarantine are written; staged tables are not published, so nothing is.
 
-The look-back bounds what is read of other nights: an article that comes back later than that starts at version 1 again. Not covered:
+Versions, repeats and stories look at strictly earlier published nights only, so what a night says never rests on its future: a night filled
+in after later ones gets the articles it would have got before them. The price is that a later night, published already, keeps its own copy of
+a text, and that two nights run out of order may both number an article's version alike; within a night the number is unique, across nights
+join by `run_date` too. The look-back bounds what is read: an article that comes back later than that starts at version 1 again. Not covered:
 publishing (`tasks/publish.py`), and rows that broke the model, which the scoring puts into the staged quarantine itself.
 """
 
@@ -31,7 +34,6 @@ from tasks.step import step
 log = logging.getLogger(__name__)
 
 TITLE = "Data contracts"
-IDENTITY = ("article_id", "version", "content_hash")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def validate(
         now: UTC; `available_at` and `quarantined_at` of rows that are new.
         run_id: for the log.
         max_failed_share: 0 to 1; more failed rows than that share raise `ContractBroken`.
-        lookback_nights: how many nights before (for ids also after) are searched for versions, repeats and copies.
+        lookback_nights: how many days before the night are searched for versions, repeats and copies.
     """
     lake = Lake.open(lake_url)
     stage = lake.stage(night)
@@ -144,10 +146,9 @@ def validate_alerts(lake_url: str, *, night: date, now: datetime) -> Validated:
 
 
 def _past(lake: Lake, night: date, lookback_nights: int) -> Past:
-    others = [n for n in lake.nights("articles") if n != night and abs((n - night).days) <= lookback_nights]
+    earlier = [n for n in lake.nights("articles") if 0 < (night - n).days <= lookback_nights]
     return Past(
-        ids=lake.read("articles", nights=others, columns=IDENTITY),
-        earlier=lake.read("articles", nights=[n for n in others if n < night]),
+        earlier=lake.read("articles", nights=earlier),
         existing=lake.read("articles", nights=[night]),
     )
 

@@ -16,6 +16,7 @@ from data_contracts.alerts import Alert
 
 Severity = Literal["info", "warning", "critical"]
 MAX_ARTICLES = 10
+ARTICLE_KEY = ("run_date", "article_id", "version")  # across nights; nights run out of order may number versions alike
 
 
 class NightView(Protocol):

@@ -23,10 +23,10 @@ import polars as pl
 
 from data_contracts.alerts import Alert
 from data_contracts.labels import SENTIMENT
-from tasks.monitors import NightView, raised
+from tasks.monitors import ARTICLE_KEY, NightView, raised
 
-ARTICLE_COLUMNS = ("article_id", "version", "story_id", "novelty_rank")
-SCORE_COLUMNS = ("article_id", "version", "run_date", "sentiment", "model_digest")
+ARTICLE_COLUMNS = (*ARTICLE_KEY, "story_id", "novelty_rank")
+SCORE_COLUMNS = (*ARTICLE_KEY, "sentiment", "model_digest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +111,8 @@ def chi_squared_p(one: Sequence[int], other: Sequence[int]) -> float:
 
 def _counts(scores: pl.DataFrame, articles: pl.DataFrame) -> list[int]:
     """Stories by label, in the order of SENTIMENT; a story that went on for nights counts once a night."""
-    stories = articles.unique(["article_id", "version"])
-    joined = scores.join(stories, on=["article_id", "version"], how="left")
+    stories = articles.unique(ARTICLE_KEY)
+    joined = scores.join(stories, on=ARTICLE_KEY, how="left")
     joined = joined.with_columns(story=pl.coalesce("story_id", "article_id")).sort(
         "run_date", "novelty_rank", "article_id", "version", nulls_last=True
     )

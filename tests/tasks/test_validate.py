@@ -170,6 +170,27 @@ def test_what_earlier_nights_have_is_a_repeat_or_a_new_version(tmp_path: Path) -
     assert articles.select(["row_id", "version"]).to_pylist() == [{"row_id": "changed", "version": 2}]
 
 
+def test_a_night_run_after_a_later_one_gets_the_articles_it_would_have_got_before(tmp_path: Path) -> None:
+    next_night = NIGHT + timedelta(days=1)
+    rows = [raw(1), raw(2), raw(3)]
+    later_rows = [
+        raw(1, row_id="again", run_date=next_night, first_seen_at=LATER),
+        raw(2, row_id="changed", body="Now different.", run_date=next_night, first_seen_at=LATER),
+    ]
+    forwards = night_with(tmp_path / "forwards", rows)
+    run(forwards)
+    backwards = night_with(tmp_path / "backwards", rows)
+    backwards.commit({"raw": RAW.table(later_rows)}, night=next_night, run_id="later", publish=False)
+    later_stage = backwards.stage(next_night)
+    later_stage.write("source_counts", COUNTS.empty())
+    run(backwards, night=next_night, now=LATER)
+    backwards.commit({"articles": later_stage.read("articles")}, night=next_night, run_id="later")
+    assert later_stage.read("articles").column("version").to_pylist() == [1, 1]
+    assert run(backwards).repeats == 0
+    for table in ("articles", "source_counts", "quarantine"):
+        assert backwards.stage(NIGHT).read(table).equals(forwards.stage(NIGHT).read(table))
+
+
 def test_too_large_a_failed_share_stops_the_night_after_keeping_all(tmp_path: Path) -> None:
     lake = night_with(tmp_path / "lake", delivered())
     with pytest.raises(ContractBroken) as raised:
@@ -209,7 +230,7 @@ SMALL = st.builds(
 @settings(max_examples=10, deadline=None)
 def test_articles_quarantine_and_repeats_are_the_input(rows: list[RawRow], distinct: bool) -> None:
     given_rows = [row.model_copy(update={"row_id": f"r{n}"}) for n, row in enumerate(rows)] if distinct else rows
-    past = Past(ids=ARTICLES.empty(), earlier=ARTICLES.empty(), existing=ARTICLES.empty())
+    past = Past(earlier=ARTICLES.empty(), existing=ARTICLES.empty())
     judged = judge(RAW.table(given_rows), past, night=NIGHT, now=NOW)
     repeats = sum(judged.repeats_by_source.values())
     assert judged.articles.num_rows + judged.quarantine.num_rows + repeats == len(given_rows)

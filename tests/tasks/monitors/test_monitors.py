@@ -181,6 +181,20 @@ def test_a_night_without_a_mention_counts_zero_and_an_earlier_surge_does_not_hid
     assert alert.baseline == 0.0
 
 
+def test_nights_that_number_a_version_alike_keep_their_own_stories() -> None:
+    view = FakeView()
+    for ago, stories in ((1, ("one", "one")), (2, ("one", "other"))):
+        for article, story in zip(("a", "b"), stories, strict=True):
+            key = {"article_id": article, "version": 1}
+            view.add("articles", ago, key | {"story_id": story, "novelty_rank": 1, "is_canonical": True})
+            view.add(
+                "entity_mentions", ago, key | {"entity": "norvane", "mention_text": "Norvane", "sentiment": "negative"}
+            )
+    news(view, 0, "norvane", 9)
+    (alert,) = negative_surge.check(view, negative_surge.Config(), NOW)
+    assert alert.baseline == 1.5
+
+
 def test_positive_news_is_no_surge_of_negative_news_but_of_volume() -> None:
     view = FakeView()
     for ago in (3, 2, 1):
