@@ -3,12 +3,16 @@
 Feeds and redirects are written by strangers. A URL must be http or https, and an address one of the open internet; loopback, private,
 link-local (cloud metadata among them), reserved and multicast ones are not, nor an IPv6 address that wraps one of those.
 
-Not covered: what a name resolves to (that is the fetcher's look-up), lists of blocked hosts.
+A URL may hold a secret: user name and password, or a token in its query. Nothing that is printed or stored shows one: `redacted`.
+
+Not covered: secrets in a URL's path, what a name resolves to (that is the fetcher's look-up), lists of blocked hosts.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from functools import lru_cache
 
 import httpx
 
@@ -17,6 +21,9 @@ from data_contracts.errors import Skippable
 SCHEMES = ("http", "https")
 PORTS = range(1, 1 << 16)
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+HOST_AND_PORT = re.compile(r"(?:\[[^\]@]*\]|[^:@\[\]]*)(?::\d*)?")
+STRUCK_OUT = "***"
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -35,9 +42,34 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
+@lru_cache(maxsize=256)  # asked for every row of a document
+def redacted(text: str) -> str:
+    """A location that is safe to print and to store; one that is no URL (a path, a glob) as it is.
+
+    Of a URL, user name, password and fragment are left out and every value of the query is struck out (`?key=***`), whatever its name:
+    no list of harmless names is long enough. What cannot be told apart is struck out whole. Redacting twice changes nothing.
+    """
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return text
+    rest = rest.partition("#")[0]
+    address, asked, query = rest.partition("?")
+    authority, slash, path = address.partition("/")
+    host = authority.rpartition("@")[2]
+    if not SCHEME.fullmatch(scheme) or not HOST_AND_PORT.fullmatch(host):
+        return f"{scheme if SCHEME.fullmatch(scheme) else STRUCK_OUT}://{STRUCK_OUT}"
+    return f"{scheme}://{host}{slash}{path}{asked}{_struck_out(query)}"
+
+
+def _struck_out(query: str) -> str:
+    """The names of a query, `key=***&other=***`; a part without a name is a value."""
+    pairs = (part.partition("=") for part in query.split("&")) if query else ()
+    return "&".join(f"{name}={STRUCK_OUT}" if equals else STRUCK_OUT for name, equals, _ in pairs)
+
+
 def shown(url: httpx.URL) -> str:
-    """The URL for messages: without user name and password."""
-    return str(url.copy_with(username=None, password=None))
+    """The URL for messages, see `redacted`."""
+    return redacted(str(url))
 
 
 def parsed(text: str) -> httpx.URL:
@@ -45,10 +77,10 @@ def parsed(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        raise FetchRefused(f"given {text[:200]!r}: not a URL ({error})") from error
+        raise FetchRefused(f"given {redacted(text)[:200]!r}: not a URL ({_reason(error, text)})") from error
     if url.scheme not in SCHEMES or not url.host or (url.port is not None and url.port not in PORTS):
         raise FetchRefused(
-            f"given {text[:200]!r}: allowed are http:// and https:// URLs with a host, and ports up to {PORTS[-1]}"
+            f"given {redacted(text)[:200]!r}: allowed are http:// and https:// URLs with a host, and ports up to {PORTS[-1]}"
         )
     return url
 
@@ -58,4 +90,12 @@ def joined(url: httpx.URL, location: str) -> httpx.URL:
     try:
         return parsed(str(url.join(location)))
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        raise FetchRefused(f"{shown(url)}: redirects to {location[:200]!r}, not a URL ({error})") from error
+        place = redacted(location) if "://" in location else location.partition("?")[0]
+        raise FetchRefused(
+            f"{shown(url)}: redirects to {place[:200]!r}, not a URL ({_reason(error, location)})"
+        ) from error
+
+
+def _reason(error: Exception, text: str) -> str:
+    """What the parser says, unless it could quote a part of a password."""
+    return "its user name and password are not as in a URL" if "@" in text else str(error)

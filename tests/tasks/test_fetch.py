@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tasks.fetch import ATTEMPTS, USER_AGENT, FetchBusy, Fetcher, FetchRefused, Limits, Validators
-from tasks.hosts import is_public
+from tasks.hosts import is_public, redacted
 from tests.loopback import Answer, Site, serving
 
 OPEN = Limits(allow_private=True, delay_seconds=0, timeout_seconds=5)
@@ -330,3 +330,37 @@ def test_an_unasked_304_is_refused(site: Site, fetcher: Fetcher) -> None:
     site.pages["/odd"] = Answer(304)
     with pytest.raises(FetchRefused, match="answered 304; allowed is 200"):
         fetcher.get(f"{site.url}/odd")
+
+
+@pytest.mark.parametrize(
+    ("given", "safe"),
+    [
+        ("https://a.example/feed", "https://a.example/feed"),
+        ("https://me:secret@a.example:8443/feed", "https://a.example:8443/feed"),
+        ("https://me:se@cret@[2606::1]/", "https://[2606::1]/"),
+        ("https://a.example/feed?key=secret&page=2#secret", "https://a.example/feed?key=***&page=***"),
+        ("https://a.example?secret", "https://a.example?***"),
+        ("https://me:sec/ret@a.example/feed", "https://***"),
+        ("s3://key:secret@bucket/a/b", "s3://bucket/a/b"),
+        ("data/news/*.csv", "data/news/*.csv"),
+        ("data/what?.csv", "data/what?.csv"),
+    ],
+)
+def test_a_location_is_printed_without_its_secrets(given: str, safe: str) -> None:
+    assert redacted(given) == safe
+    assert redacted(safe) == safe
+
+
+@pytest.mark.parametrize(
+    "url", ["https://u:secret@/feed", "https://u:secret@a.example:99999/?k=secret", "https://u:secret/@a.example/"]
+)
+def test_a_refused_url_is_told_without_its_secrets(url: str) -> None:
+    with pytest.raises(FetchRefused) as caught:
+        Fetcher(OPEN).get(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_token_in_the_query_is_sent_and_not_told(site: Site, fetcher: Fetcher) -> None:
+    with pytest.raises(FetchRefused, match=r"/gone\?token=\*\*\*: answered 404"):
+        fetcher.get(f"{site.url}/gone?token=secret")
+    assert site.asked[0][0] == "/gone?token=secret"
