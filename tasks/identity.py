@@ -10,7 +10,8 @@ on any night, and of the same source's same headline on the same UTC day under a
 night; the same headline at two sources is two articles. Repeats are dropped and counted: in `repeats` of the article kept tonight, and by source.
 
 The order of rows is that of `first_seen_at`, `published_at`, `source`, `position`, `row_id`, after the rows that a former
-run of the night has published: those keep version and `available_at`. Every row becomes an article or a repeat of one.
+run of the night has published: those keep version and `available_at`, also where a corrected setting gave their row another id or time,
+as long as the text is the same; a text that it changed is the next version. Every row becomes an article or a repeat of one.
 
 Not covered: near-duplicates (`tasks.stories`), and a text that goes back to an older version of itself: that is a repeat.
 """
@@ -115,7 +116,11 @@ def _told(raw: pa.Table) -> pl.DataFrame:
 def _ordered(rows: pl.DataFrame, existing: pa.Table) -> pl.DataFrame:
     """The rows in their one order, published ones first, with the version and time those have; `place` counts from 0."""
     published = _frame(existing, ("row_id", "article_id", "content_hash", "version", "available_at"))
-    joined = rows.join(published, on=["row_id", "article_id", "content_hash"], how="left")
+    text = ["article_id", "content_hash"]
+    gone = published.join(rows, on="row_id", how="anti").drop("row_id")
+    heirs = rows.join(gone, on=text).sort(ORDER, nulls_last=True).unique(text, keep="first", maintain_order=True)
+    published = pl.concat([published, heirs.select(published.columns)])
+    joined = rows.join(published, on=["row_id", *text], how="left")
     return joined.sort(pl.col("version").is_null(), *ORDER, nulls_last=True).with_row_index("place")
 
 

@@ -226,3 +226,26 @@ def test_rows_added_later_never_change_a_published_article(first: list[RawRow], 
 def test_a_row_that_should_have_failed_its_contract_is_refused(missing: str) -> None:
     with pytest.raises(SchemaMismatch, match=missing):
         identified(row(0, body="Text.", **{missing: None}))
+
+
+def test_a_published_article_keeps_its_version_and_availability_when_its_time_is_corrected() -> None:
+    before = identified(row(0, url="https://e.com/a", body="Text."))
+    corrected = SEEN - timedelta(hours=9)
+    for row_id in ("row0000", "another"):
+        found = identified(
+            row(0, url="https://e.com/a", body="Text.", published_at=corrected, row_id=row_id),
+            existing=before.articles,
+            at=READY + timedelta(days=1),
+        )
+        (article,) = found.articles.to_pylist()
+        assert (article["version"], article["available_at"], article["published_at"]) == (1, READY, corrected)
+
+
+def test_a_published_article_whose_text_is_corrected_is_the_next_version() -> None:
+    before = identified(row(0, url="https://e.com/a", body="SociÃ©tÃ©."))
+    later = READY + timedelta(days=1)
+    found = identified(row(0, url="https://e.com/a", body="Société."), existing=before.articles, at=later)
+    (article,) = found.articles.to_pylist()
+    assert (article["version"], article["available_at"]) == (2, later)
+    again = identified(row(0, url="https://e.com/a", body="Société."), existing=found.articles, at=later + timedelta(1))
+    assert again.articles.equals(found.articles)
