@@ -89,7 +89,7 @@ def score(
     stage = lake.stage(night)
     articles = pl.DataFrame(pl.from_arrow(stage.read("articles")))
     published = pl.DataFrame(pl.from_arrow(lake.read("scored_articles", nights=[night])))
-    kept = published.clear() if rescore else published.join(articles, on=KEY, how="semi")
+    kept = published.clear() if rescore else _as_now(published, articles)
     todo = articles.join(kept, on=KEY, how="anti").with_columns(id=pl.format("{}:{}", "article_id", "version"))
     predictor = Predictor([Path(bundle) for bundle in bundles], token_budget=cluster.token_budget)
     if "sentiment" not in predictor.tasks:
@@ -118,6 +118,12 @@ def score(
         model_digest=predictor.digest,
         where=where,
     )
+
+
+def _as_now(published: pl.DataFrame, articles: pl.DataFrame) -> pl.DataFrame:
+    """The published scores of these articles: the same text, so the same score, with address and times as they may have been corrected."""
+    shared = ["url", "published_at", "first_seen_at"]
+    return published.drop(shared).join(articles.select(*KEY, *shared), on=KEY).select(published.columns)
 
 
 def _predict(

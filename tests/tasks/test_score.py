@@ -93,6 +93,25 @@ def test_a_second_run_keeps_published_rows_to_the_byte(
     assert tables(tmp_path) == before
 
 
+def test_a_kept_score_has_the_corrected_time_of_its_article(
+    tmp_path: Path, tiny_bundle: Path, stage_articles: Callable[..., None], news: Callable[[int], Rows]
+) -> None:
+    stage_articles(tmp_path, news(3))
+    run(tmp_path, tiny_bundle)
+    publish(tmp_path, "r1")
+    stage = Lake.open(str(tmp_path)).stage(NIGHT)
+    articles = stage.read("articles")
+    corrected = dt.datetime(2026, 3, 2, 3, tzinfo=dt.UTC)
+    place = articles.schema.get_field_index("published_at")
+    times = pa.array([corrected] * 3, articles.schema.field(place).type)
+    stage.write("articles", articles.set_column(place, articles.schema.field(place), times))
+    done = run(tmp_path, tiny_bundle, now=LATER)
+    scored = tables(tmp_path)["scored_articles"]
+    assert (done.new, done.kept) == (0, 3)
+    assert set(scored["published_at"].to_pylist()) == {corrected}
+    assert set(scored["available_at"].to_pylist()) == {NOW}
+
+
 def test_only_new_articles_get_a_new_time(
     tmp_path: Path, tiny_bundle: Path, stage_articles: Callable[..., None], news: Callable[[int], Rows]
 ) -> None:
