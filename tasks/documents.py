@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.errors import NightdeskError
 from tasks.fetch import Fetcher
+from tasks.hosts import redacted
 from tasks.sources import Delivered, Item, SourceConfig, SourceFailed, Unchanged, Unreadable
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Document:
     """One document; `open` gives its bytes from the start, unpacked and capped, as often as it is called.
 
     Attributes:
-        origin: what the rows' `origin` says: the path as found, or the URL as given.
+        origin: what the rows' `origin` and messages say: the path as found, or the URL without its secrets (`tasks.hosts.redacted`).
         open: raises `SourceFailed` when it, or a read, passes the cap or meets broken gzip.
         data: the bytes as downloaded; None for a local file, which stays where it is.
         content_type: as the server said; None for a local file.
@@ -92,17 +93,18 @@ def _documents(
                 open=partial(_open, path.as_posix(), partial(io.FileIO, path), config.max_bytes),
             )
         return
+    origin = redacted(location)
     try:
         download = fetcher.get(location)
     except NightdeskError as error:
-        yield Unreadable(origin=location, error=str(error))
+        yield Unreadable(origin=origin, error=str(error))
         return
     if download.unchanged:
-        yield Unchanged(origin=location)
+        yield Unchanged(origin=origin)
         return
     yield Document(
-        origin=location,
-        open=partial(_open, location, partial(io.BytesIO, download.data), config.max_bytes),
+        origin=origin,
+        open=partial(_open, origin, partial(io.BytesIO, download.data), config.max_bytes),
         data=download.data,
         content_type=download.content_type,
     )

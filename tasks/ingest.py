@@ -3,7 +3,8 @@
 A source that fails is counted as failed, with its error, and the next one is read; what it delivered before is kept. Even a night on
 which all fail is a night: empty, with its failures on record; whether that is bad enough to stop is the caller's to say.
 
-A re-run keeps the rows the night has, with their `first_seen_at`, and adds those not seen. The rows are committed (kept, not yet
+A re-run keeps the rows the night has, with their `first_seen_at`, derives them anew where they are delivered again, so that a corrected
+setting corrects them (`tasks/kept.py`), and adds those not seen. The rows are committed (kept, not yet
 published) before any state is written: see `tasks/watermark.py`.
 
 Not covered: contracts, article identity. The caller holds the night's lock.
@@ -13,11 +14,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.counts import CONTRACT as COUNTS
 from data_contracts.counts import SourceCount
@@ -40,12 +42,29 @@ RAW_ORDER = [("source", "ascending"), ("origin", "ascending"), ("position", "asc
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested:
-    """What a night's ingest left: `raw` kept in the lake, `source_counts` staged, rows added by this run, names of the failed sources."""
+    """What a night's ingest left: `raw` kept in the lake, `source_counts` staged, and what this run did.
+
+    Attributes:
+        raw: the night's rows.
+        counts: the first part of their counts.
+        sources: how many sources there are.
+        rows_added: rows that the night did not have.
+        rows_corrected: rows that it had and that are now read otherwise, or have left it.
+        failed: names of the sources of which at least one document could not be read to its end. One bad file of many is enough, and what
+            the others delivered is in `raw` all the same.
+    """
 
     raw: Partition
     counts: Partition
+    sources: int
     rows_added: int
+    rows_corrected: int
     failed: tuple[str, ...]
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there are sources and every one failed."""
+        return 0 < self.sources == len(self.failed)
 
 
 @step("ingest")
@@ -60,6 +79,7 @@ def ingest(
     keep_raw: bool,
     lookback_nights: int,
     run_id: str,
+    ends_at: datetime | None = None,
 ) -> Ingested:
     """Read all sources into the night's `raw` and stage its `source_counts`.
 
@@ -73,41 +93,73 @@ def ingest(
         keep_raw: keep title and body as delivered, and every payload.
         lookback_nights: how many nights before and after are looked up in any case for rows they already have.
         run_id: names the commit.
+        ends_at: the night's end, UTC: once the night is published, a live run takes no new row published then or later.
     """
     lake = Lake.open(lake_url)
-    terms = Terms(night=night, window=window, take_undated=take_undated, now=now, keep_raw=keep_raw)
+    terms = Terms(
+        night=night,
+        window=window,
+        take_undated=take_undated,
+        now=now,
+        keep_raw=keep_raw,
+        closed_at=ends_at if lake.published(night) else None,
+    )
     existing = lake.read("raw", nights=[night])
-    kept = frozenset(existing.column("row_id").to_pylist())
     elsewhere = Elsewhere(lake, night=night, lookback_nights=lookback_nights)
     last_asked: dict[str, float] = {}
     readings = [
-        read_source(lake, config, terms, kept=kept, elsewhere=elsewhere, last_asked=last_asked) for config in sources
+        read_source(
+            lake, config, terms, kept=_rows_of(existing, config.name), elsewhere=elsewhere, last_asked=last_asked
+        )
+        for config in sources
     ]
     added = [row for reading in readings for row in reading.intake.rows]
-    table, partition = _keep(lake, existing, added, night=night, run_id=run_id)
+    replaced = {row_id: row for reading in readings for row_id, row in reading.intake.replaced.items()}
+    table, partition = _keep(lake, existing, added, replaced, night=night, run_id=run_id)
     for reading in readings:
         lake.write_state(state_name(reading.config.name), reading.state.to_json())
     counts = lake.stage(night).write("source_counts", _counts(lake, readings, table, terms))
     failed = tuple(reading.config.name for reading in readings if reading.failed)
     log.info(
-        "night %s: %d rows added to %d, failed sources: %s",
+        "night %s: %d rows added to %d, %d corrected, failed sources: %s",
         night,
         len(added),
         len(existing),
+        len(replaced),
         ", ".join(failed) or "none",
     )
-    return Ingested(raw=partition, counts=counts, rows_added=len(added), failed=failed)
+    return Ingested(
+        raw=partition,
+        counts=counts,
+        sources=len(sources),
+        rows_added=len(added),
+        rows_corrected=len(replaced),
+        failed=failed,
+    )
+
+
+def _rows_of(table: pa.Table, source: str) -> list[RawRow]:
+    """A source's rows."""
+    return [RawRow(**row) for row in table.filter(pc.equal(table.column("source"), source)).to_pylist()]
 
 
 def _keep(
-    lake: Lake, existing: pa.Table, added: Sequence[RawRow], *, night: date, run_id: str
+    lake: Lake,
+    existing: pa.Table,
+    added: Sequence[RawRow],
+    replaced: Mapping[str, RawRow | None],
+    *,
+    night: date,
+    run_id: str,
 ) -> tuple[pa.Table, Partition]:
-    """Commit the night's rows, in an order that does not depend on when they came; nothing is written when nothing is new."""
-    if not added and night in lake.nights("raw"):
+    """Commit the night's rows, in an order that does not depend on when they came; nothing is written when nothing changed."""
+    if not added and not replaced and night in lake.nights("raw"):
         return existing, Partition(
             table="raw", night=night, path=lake.files("raw", nights=[night])[0], rows=len(existing)
         )
-    table = pa.concat_tables([RAW.conform(existing), RAW.table(added)]).sort_by(RAW_ORDER)
+    stays = existing.filter(pc.invert(pc.is_in(existing.column("row_id"), pa.array(list(replaced), pa.string()))))
+    renewed = [row for row in replaced.values() if row is not None]
+    table = pa.concat_tables([RAW.conform(stays), RAW.table([*renewed, *added])]).sort_by(RAW_ORDER)
     return table, lake.commit({"raw": table}, night=night, run_id=run_id, publish=False)[0]
 
 

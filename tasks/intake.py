@@ -1,7 +1,12 @@
 """Delivered rows -> the rows of one night: which are its own, under which id, normalised.
 
 Live (no window): a row belongs to the night that first sees it. In a backfill: to the night whose window holds its time of publication;
-rows without a usable time are taken where the caller says so. In both a row that another night has is left there.
+rows without a usable time are taken where the caller says so. In both a row that another night has is left there. A live run of a night
+that is published takes nothing new that was published at or after the night's end: that would be news from its future.
+
+A row that the night has already is derived anew from what is delivered now (`tasks/kept.py`). It stays with the night, with one exception:
+in a backfill, a row whose corrected time lies at or after the window's end, and whose time before did not, leaves it for the night it
+belongs to. One that moves to before the window stays, as late rows do, for the night it belongs to may have been run already.
 
 The id of a row is a hash of the source and of url, title, body and time as delivered (of the whole row where it could not be read), so
 the same delivery has the same id wherever and whenever it is read. The second equal row of one reading gets an id of its own, so that
@@ -20,6 +25,8 @@ from datetime import date, datetime
 
 from data_contracts.raw import RawRow
 from tasks import text
+from tasks.hosts import redacted
+from tasks.kept import Kept, renewed
 from tasks.sources import Delivered, Item, SourceConfig, Unchanged, Unreadable
 from tasks.watermark import Elsewhere
 from tasks.when import when
@@ -43,13 +50,26 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What makes a row tonight's; `now` becomes `first_seen_at`."""
+    """What makes a row tonight's; `now` becomes `first_seen_at`; with `closed_at`, live, new rows must be published before it."""
 
     night: date
     window: Window | None
     take_undated: bool
     now: datetime
     keep_raw: bool
+    closed_at: datetime | None = None
+
+    def take_in(self, published_at: datetime | None) -> bool:
+        """Whether the time of a new row leaves it to tonight."""
+        if self.window is not None:
+            return self.take_undated if published_at is None else published_at in self.window
+        return published_at is None or self.closed_at is None or published_at < self.closed_at
+
+    def send_away(self, before: datetime | None, corrected: datetime | None) -> bool:
+        """Whether a row of tonight leaves it when its time is corrected."""
+        if self.window is None or corrected is None or corrected < self.window.end:
+            return False
+        return before is None or before < self.window.end
 
 
 @dataclass(kw_only=True)
@@ -62,9 +82,19 @@ class OriginCount:
 
 @dataclass(kw_only=True)
 class Intake:
-    """What one reading of a source gave; filled while it is read."""
+    """What one reading of a source gave; filled while it is read.
+
+    Attributes:
+        rows: the new ones.
+        replaced: id of a row that the night had -> what it is now, None when it leaves the night.
+        origins: counts by document.
+        unchanged: origins of the documents that were not sent again.
+        unreadable: documents that could not be read.
+        latest_published_at: the latest time of publication.
+    """
 
     rows: list[RawRow] = field(default_factory=list)
+    replaced: dict[str, RawRow | None] = field(default_factory=dict)
     origins: dict[str, OriginCount] = field(default_factory=dict)
     unchanged: list[str] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -84,18 +114,17 @@ def take(
     items: Iterable[Item],
     terms: Terms,
     *,
-    kept: frozenset[str],
+    kept: Kept,
     elsewhere: Elsewhere,
     into: Intake,
 ) -> None:
-    """Read `items` to their end and put what is tonight's and not yet `kept` into `into`, in the order delivered.
+    """Read `items` to their end and put what is tonight's into `into`, in the order delivered: what is new, and what changed of `kept`.
 
     `into` is filled as the reading goes on, so what was read before an error is not lost.
     """
+    new = _new(config, _candidates(config, items, terms, kept, into), terms, kept, into)
     perhaps_old: list[_Candidate] = []
-    for candidate in _candidates(config, items, terms, into):
-        if candidate.row_id in kept:
-            continue
+    for candidate in new:
         if candidate.first_id in elsewhere.recent:
             into.origins[candidate.delivered.origin].outside += 1
         elif elsewhere.may_be_older(candidate.published_at):
@@ -105,6 +134,52 @@ def take(
         else:
             into.rows.append(raw_row(config, candidate, terms))
     _settle(config, perhaps_old, terms, elsewhere, into)
+
+
+def _new(
+    config: SourceConfig, candidates: Iterable[_Candidate], terms: Terms, kept: Kept, into: Intake
+) -> Iterator[_Candidate]:
+    """Those that the night does not have and whose time leaves them to it; what they make of the rows it has goes into `into`."""
+    delivered: set[str] = set()
+    waiting: list[tuple[_Candidate, RawRow]] = []
+    for candidate in candidates:
+        row = kept.rows.get(candidate.row_id)
+        if row is not None:
+            delivered.add(row.row_id)
+            _renew(config, row, candidate, terms, into)
+        elif before := _earlier_form(candidate, kept):
+            waiting.append((candidate, before))
+        elif _may_be_new(candidate, terms, into):
+            yield candidate
+    for candidate, before in waiting:  # only now is it known which rows are not delivered any more
+        if before.row_id not in delivered:
+            delivered.add(before.row_id)
+            _renew(config, before, candidate, terms, into)
+        elif _may_be_new(candidate, terms, into):
+            yield candidate
+
+
+def _may_be_new(candidate: _Candidate, terms: Terms, into: Intake) -> bool:
+    taken = terms.take_in(candidate.published_at)
+    if not taken:
+        into.origins[candidate.delivered.origin].outside += 1
+    return taken
+
+
+def _earlier_form(candidate: _Candidate, kept: Kept) -> RawRow | None:
+    row = candidate.delivered
+    return kept.earlier_form(redacted(row.origin), row.position, _cut(row.payload)) if kept.read_otherwise else None
+
+
+def _renew(config: SourceConfig, row: RawRow, candidate: _Candidate, terms: Terms, into: Intake) -> None:
+    """Derive a row of the night again."""
+    if terms.send_away(row.published_at, candidate.published_at):
+        into.replaced[row.row_id] = None
+        into.origins[candidate.delivered.origin].outside += 1
+        return
+    fresh = renewed(row, raw_row(config, candidate, terms), full_text=config.full_text)
+    if fresh != row:
+        into.replaced[row.row_id] = fresh
 
 
 def _settle(
@@ -120,8 +195,10 @@ def _settle(
     candidates.clear()
 
 
-def _candidates(config: SourceConfig, items: Iterable[Item], terms: Terms, into: Intake) -> Iterator[_Candidate]:
-    """The rows that the window (if there is one) leaves to tonight; ids are only made for them."""
+def _candidates(
+    config: SourceConfig, items: Iterable[Item], terms: Terms, kept: Kept, into: Intake
+) -> Iterator[_Candidate]:
+    """The rows with their ids; where the night has none, only those whose time leaves them to it."""
     times: Counter[str] = Counter()
     for item in items:
         if isinstance(item, Unreadable):
@@ -135,9 +212,7 @@ def _candidates(config: SourceConfig, items: Iterable[Item], terms: Terms, into:
         published_at = when(item.published_text, zone=config.timezone, formats=config.time_formats).at
         if published_at is not None and (into.latest_published_at is None or published_at > into.latest_published_at):
             into.latest_published_at = published_at
-        if terms.window is not None and not (
-            terms.take_undated if published_at is None else published_at in terms.window
-        ):
+        if not kept.rows and not terms.take_in(published_at):
             count.outside += 1
             continue
         first_id = row_id(config.name, item)
@@ -154,7 +229,7 @@ def row_id(source: str, row: Delivered) -> str:
     elif row.payload is not None:
         parts = ("bad", row.payload, None, None, None)
     else:
-        parts = ("bad", row.origin, str(row.position), row.parse_error, None)
+        parts = ("bad", redacted(row.origin), str(row.position), row.parse_error, None)
     return _hashed(repr((source, parts)))
 
 
@@ -181,7 +256,7 @@ def raw_row(config: SourceConfig, candidate: _Candidate, terms: Terms) -> RawRow
         row_id=candidate.row_id,
         run_date=terms.night,
         source=config.name,
-        origin=row.origin,
+        origin=redacted(row.origin),
         position=row.position,
         url=text.address(row.url),
         title=title,

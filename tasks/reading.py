@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
 from data_contracts.errors import Fatal, NightdeskError
+from data_contracts.raw import RawRow
 from tasks import fulltext
 from tasks.fetch import Fetcher, Limits, Validators
+from tasks.hosts import redacted
 from tasks.intake import Intake, OriginCount, Terms, take
+from tasks.kept import Kept
 from tasks.lake import Lake
 from tasks.sources import SourceConfig, Unreadable, reader
-from tasks.watermark import DocumentState, Elsewhere, SourceState, fingerprint, state_name
+from tasks.watermark import DocumentState, Elsewhere, SourceState, document_key, fingerprint, state_name
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +36,10 @@ ERROR_CHARACTERS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One source, read: its new rows and the count of the others, its errors, and its state once the rows are committed."""
+    """One source, read: its new rows and the count of the others, its errors, and its state once the rows are committed.
+
+    `failed` says that at least one of its documents could not be read to its end; what it delivered all the same is in `intake`.
+    """
 
     config: SourceConfig
     intake: Intake
@@ -48,7 +54,7 @@ def read_source(
     config: SourceConfig,
     terms: Terms,
     *,
-    kept: frozenset[str],
+    kept: Iterable[RawRow],
     elsewhere: Elsewhere,
     last_asked: dict[str, float],
 ) -> Reading:
@@ -58,24 +64,25 @@ def read_source(
         lake: for its state, and for what is rejected.
         config: the source.
         terms: what makes a row tonight's.
-        kept: ids of the rows that the night has.
+        kept: the source's rows that the night has.
         elsewhere: the rows that other nights have.
         last_asked: host -> when it was asked last, shared by the sources of a run.
     """
     read = reader(config.kind)
     before = SourceState.from_json(lake.read_state(state_name(config.name)), config.name)
-    remembered = before.validators(config) if terms.window is None else {}
+    rows = Kept.of(kept, read_otherwise=before.read_otherwise(config, terms.night))
+    remembered = before.validators(config, terms.night) if terms.window is None else {}
     fetcher = Fetcher(_limits(config, config.max_bytes), remembered=remembered, last_asked=last_asked)
     intake = Intake()
     try:
-        take(config, read(config, fetcher), terms, kept=kept, elsewhere=elsewhere, into=intake)
+        take(config, read(config, fetcher), terms, kept=rows, elsewhere=elsewhere, into=intake)
     except Fatal:
         raise
     except NightdeskError as error:
-        intake.unreadable.append(Unreadable(origin=config.location, error=str(error)))
+        intake.unreadable.append(_failure(config, str(error)))
     except Exception as error:  # a fault in one source's code must not cost the others their night
         log.exception("source %s", config.name)
-        intake.unreadable.append(Unreadable(origin=config.location, error=f"{type(error).__name__}: {error}"))
+        intake.unreadable.append(_failure(config, f"{type(error).__name__}: {error}"))
     finally:
         fetcher.close()
     failures = [_rejected(lake, config, terms.night, bad) for bad in intake.unreadable]
@@ -90,6 +97,12 @@ def read_source(
         error="; ".join([*failures, *notes])[:ERROR_CHARACTERS] or None,
         state=_state(before, config, intake, fetcher.received, terms),
     )
+
+
+def _failure(config: SourceConfig, error: str) -> Unreadable:
+    """The source as a whole; its location may hold a secret that the error quotes."""
+    place = redacted(config.location)
+    return Unreadable(origin=place, error=error.replace(config.location, place))
 
 
 def _limits(config: SourceConfig, max_bytes: int) -> Limits:
@@ -129,14 +142,15 @@ def _carried(before: SourceState, terms: Terms) -> dict[str, DocumentState]:
     """The documents remembered; on another night than theirs, every row of theirs is outside."""
     same = before.night == terms.night.isoformat()
     return {
-        origin: document if same else replace(document, outside=document.rows)
-        for origin, document in before.documents.items()
+        key: document if same else replace(document, outside=document.rows)
+        for key, document in before.documents.items()
     }
 
 
 def _outside(intake: Intake, before: SourceState, terms: Terms) -> int:
-    carried = _carried(before, terms)
-    unchanged = (carried[origin].outside for origin in intake.unchanged if origin in carried)
+    unchanged = (
+        document.outside for document in _carried(before, terms).values() if document.origin in intake.unchanged
+    )
     return sum(count.outside for count in intake.origins.values()) + sum(unchanged)
 
 
@@ -145,14 +159,20 @@ def _state(
 ) -> SourceState:
     """The state to write once the rows are committed. A backfill takes a part of each document, so it leaves the documents alone."""
     after = before.with_times(latest_published_at=intake.latest_published_at, now=terms.now)
+    if not intake.unreadable or terms.night.isoformat() not in before.nights:
+        after = after.with_night(config, terms.night)
     if terms.window is not None:
         return after
     documents = _carried(before, terms)
     failed = {bad.origin for bad in intake.unreadable}
-    for origin, given in received.items():
-        if origin not in failed:
+    for url, given in received.items():
+        if (origin := redacted(url)) not in failed:
             count = intake.origins.get(origin, OriginCount())
-            documents[origin] = DocumentState(
-                etag=given.etag, last_modified=given.last_modified, rows=count.rows, outside=count.outside
+            documents[document_key(url)] = DocumentState(
+                origin=origin,
+                etag=given.etag,
+                last_modified=given.last_modified,
+                rows=count.rows,
+                outside=count.outside,
             )
     return replace(after, night=terms.night.isoformat(), reading=fingerprint(config), documents=documents)

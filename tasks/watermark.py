@@ -2,8 +2,9 @@
 
 Two memories with two owners. The rows themselves are the watermark: a row whose id stands in the lake's `raw` on another night is not
 new, whatever a server says. The state of a source (`_state/source-<name>` in the lake) only saves work: the ETag and Last-Modified of
-each document, so that an unchanged feed is not sent again, with the counts that it then stands for. It is written after the rows are
-committed, so a run that dies in between reads the feed once more and finds every row there.
+each document, so that an unchanged feed is not sent again, with the counts that it then stands for, and the settings that each night's
+rows were read with. It is written after the rows are committed, so a run that dies in between reads the feed once more and finds every
+row there. Documents are remembered under the hash of their URL, for a URL may hold a secret.
 
 Not covered: forgetting. A source that leaves the settings leaves its state behind.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -31,8 +32,9 @@ LEAD_NIGHTS = 2  # a row may be dated a day after the night that saw it, and a n
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentState:
-    """One document as it was read last: what its server gave to ask again with, its rows, and those that were not the night's."""
+    """One document as it was read last: its URL without secrets, what its server gave to ask again with, its rows, and those not the night's."""
 
+    origin: str = ""
     etag: str | None = None
     last_modified: str | None = None
     rows: int = 0
@@ -48,6 +50,8 @@ class SourceState:
         reading: fingerprint of the settings that decide how rows are read; with others, documents must be sent again.
         latest_published_at: the latest publication time seen, for reports.
         last_read_at: when the source was last read.
+        documents: `document_key` of the URL -> the document.
+        nights: night -> fingerprint of the settings that its rows were last read with in full.
     """
 
     night: str = ""
@@ -55,6 +59,7 @@ class SourceState:
     latest_published_at: str | None = None
     last_read_at: str | None = None
     documents: Mapping[str, DocumentState] = field(default_factory=dict)
+    nights: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As it is stored."""
@@ -67,20 +72,34 @@ class SourceState:
             return SourceState()
         try:
             stored = json.loads(text)
-            documents = {origin: DocumentState(**document) for origin, document in stored.pop("documents").items()}
+            documents = {
+                key: DocumentState(**document)
+                for key, document in stored.pop("documents").items()
+                if "://" not in key  # of a time when URLs were remembered as they are
+            }
             return SourceState(**stored, documents=documents)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("source %s: its state cannot be read and is begun anew (%s)", source, error)
             return SourceState()
 
-    def validators(self, config: SourceConfig) -> dict[str, Validators]:
-        """What to ask each document's server with; nothing when the settings now read rows in another way."""
-        if self.reading != fingerprint(config):
+    def validators(self, config: SourceConfig, night: date) -> Mapping[str, Validators]:
+        """URL -> what to ask its server with; nothing when the settings now read rows, or this night's rows, in another way."""
+        if self.reading != fingerprint(config) or self.read_otherwise(config, night):
             return {}
-        return {
-            origin: Validators(etag=document.etag, last_modified=document.last_modified)
-            for origin, document in self.documents.items()
-        }
+        return _Remembered(
+            {
+                key: Validators(etag=document.etag, last_modified=document.last_modified)
+                for key, document in self.documents.items()
+            }
+        )
+
+    def read_otherwise(self, config: SourceConfig, night: date) -> bool:
+        """Whether the night's rows were read with settings that read them differently."""
+        return self.nights.get(night.isoformat(), fingerprint(config)) != fingerprint(config)
+
+    def with_night(self, config: SourceConfig, night: date) -> SourceState:
+        """The state once the night's rows are read with these settings."""
+        return replace(self, nights={**self.nights, night.isoformat(): fingerprint(config)})
 
     def with_times(self, *, latest_published_at: datetime | None, now: datetime) -> SourceState:
         """The state with its watermark moved on, never back."""
@@ -89,6 +108,27 @@ class SourceState:
         ]
         latest = max(seen, key=datetime.fromisoformat, default=None)
         return replace(self, latest_published_at=latest, last_read_at=now.isoformat())
+
+
+class _Remembered(Mapping[str, Validators]):
+    """Asked by URL, held by its hash."""
+
+    def __init__(self, by_key: Mapping[str, Validators]) -> None:
+        self._by_key = by_key
+
+    def __getitem__(self, url: str) -> Validators:
+        return self._by_key[document_key(url)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_key)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+
+def document_key(url: str) -> str:
+    """Under what a document is remembered: its URL cannot be read from it."""
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def state_name(source: str) -> str:

@@ -106,7 +106,7 @@ class Delivered:
     """One row as it came: nothing cleaned, nothing guessed.
 
     Attributes:
-        origin: the file or URL it came from.
+        origin: the file it came from, or the URL without its secrets: `Document.origin`.
         position: line or entry number in it, from 0.
         payload: the whole row as text (JSON where it has parts), for whoever must find out what was wrong.
         parse_error: why it could not be read; then the other parts may be missing.
@@ -124,7 +124,10 @@ class Delivered:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unreadable:
-    """A document that could not be read, wholly or from some point on; `data` is what was downloaded, None for a local file."""
+    """A document that could not be read, wholly or from some point on; `data` is what was downloaded, None for a local file.
+
+    One such document among many makes the source count as failed, with the reason; what it and the others delivered is kept.
+    """
 
     origin: str
     error: str

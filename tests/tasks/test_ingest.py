@@ -2,6 +2,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -334,6 +335,152 @@ def test_the_state_reports_the_latest_publication(desk: Desk) -> None:
     desk.run(desk.csv("2026-03-01,Three"), night=NIGHT + timedelta(days=1), now=LATER)
     state = json.loads(desk.lake.read_state("source-wire") or "")
     assert (state["latest_published_at"], state["last_read_at"]) == ("2026-03-06T00:00:00+00:00", LATER.isoformat())
+
+
+def test_corrected_time_settings_correct_the_rows_that_the_night_has(desk: Desk) -> None:
+    lines = ("06/03/2026 08:00,One", "06/03/2026 09:00,Two")
+    desk.run(desk.csv(*lines))
+    assert [(row["published_at"], row["payload"] is None) for row in desk.raw()] == [(None, False)] * 2
+    result = desk.run(desk.csv(*lines, time_formats=("%d/%m/%Y %H:%M",)), now=LATER)
+    assert (result.rows_added, result.rows_corrected, result.raw.rows) == (0, 2, 2)
+    assert [row["published_at"].hour for row in desk.raw()] == [8, 9]
+    assert {(row["first_seen_at"], row["payload"]) for row in desk.raw()} == {(NOW, None)}
+    tokyo = desk.csv(*lines, time_formats=("%d/%m/%Y %H:%M",), timezone="Asia/Tokyo")
+    desk.lake.commit({"raw": desk.lake.read("raw", nights=[NIGHT])}, night=NIGHT, run_id="publish")
+    desk.run(tokyo, now=LATER)
+    assert [row["published_at"] for row in desk.raw()] == [
+        datetime(2026, 3, 5, 23, tzinfo=UTC),
+        datetime(2026, 3, 6, 0, tzinfo=UTC),
+    ]
+    files = desk.lake.files("raw", nights=[NIGHT])
+    assert desk.run(tokyo, now=LATER + timedelta(hours=1)).rows_corrected == 0
+    assert desk.lake.files("raw", nights=[NIGHT]) == files
+
+
+def test_corrected_fields_and_encodings_replace_the_rows_in_place(desk: Desk) -> None:
+    file = desk.files / "odd.csv"
+    file.write_bytes("date,headline,text\n2026-03-06,Société,Body\n2026-03-06,Two,More\n".encode())
+    plain = SourceConfig(name="odd", kind="csv", location=str(file), fields=FIELDS, encoding="latin-1")
+    desk.run(plain)
+    assert titles(desk.raw()) == ["SociÃ©tÃ©", "Two"]
+    desk.run(replace(plain, encoding=None), now=LATER)
+    assert [(row["title"], row["body"], row["first_seen_at"]) for row in desk.raw()] == [
+        ("Société", None, NOW),
+        ("Two", None, NOW),
+    ]
+    both = replace(plain, encoding=None, fields={**FIELDS, "body": "text"})
+    result = desk.run(both, now=LATER)
+    assert [(row["title"], row["body"], row["first_seen_at"]) for row in desk.raw()] == [
+        ("Société", "Body", NOW),
+        ("Two", "More", NOW),
+    ]
+    assert (result.rows_added, result.rows_corrected) == (0, 2)
+    assert desk.counts()["odd"]["rows_read"] == 2
+
+
+def test_corrected_fields_of_a_feed_correct_its_rows_wherever_they_now_stand(desk: Desk, site: Site) -> None:
+    site.pages["/feed"] = Answer(body=rss("a", "b"), headers={"ETag": '"1"'})
+    desk.run(desk.feed(site, fields={"title": "nothing"}))
+    assert titles(desk.raw()) == [None, None]
+    site.pages["/feed"] = Answer(body=rss("c", "b"), headers={"ETag": '"2"'})
+    result = desk.run(desk.feed(site), now=LATER)
+    assert (result.rows_added, result.rows_corrected) == (1, 1)
+    assert sorted((row["title"] or "", row["first_seen_at"]) for row in desk.raw()) == [
+        ("", NOW),
+        ("b", NOW),
+        ("c", LATER),
+    ]
+
+
+def test_an_older_night_is_corrected_after_a_newer_one(desk: Desk, site: Site) -> None:
+    def page(headers: Mapping[str, str]) -> Answer:
+        return Answer(304) if "if-none-match" in headers else Answer(body=naive, headers={"ETag": '"1"'})
+
+    naive = rss("a").replace(b" GMT", b"")
+    site.pages["/feed"] = page
+    tomorrow = NIGHT + timedelta(days=1)
+    desk.run(desk.feed(site))
+    desk.run(desk.feed(site, timezone="Asia/Tokyo"), night=tomorrow, now=LATER)
+    desk.run(desk.feed(site, timezone="Asia/Tokyo"), now=LATER)
+    assert [row["published_at"] for row in desk.raw()] == [datetime(2026, 3, 5, 23, tzinfo=UTC)]
+    desk.run(desk.feed(site, timezone="Asia/Tokyo"), now=LATER)
+    assert "if-none-match" in site.asked[-1][1]
+
+
+def test_a_line_that_its_publisher_changed_is_a_new_row_beside_the_old(desk: Desk) -> None:
+    desk.run(desk.csv("2026-03-06,Ones"))
+    desk.run(desk.csv("2026-03-06,One"), now=LATER)
+    assert sorted(titles(desk.raw()), key=str) == ["One", "Ones"]
+
+
+def test_a_corrected_time_takes_a_backfilled_row_to_the_night_it_belongs_to(desk: Desk) -> None:
+    lines = ("2026-03-06 15:00,Late", "2026-03-05 23:00,Early")
+    desk.run(desk.csv(*lines), backfill=True)
+    west = desk.csv(*lines, timezone="America/Los_Angeles")
+    result = desk.run(west, backfill=True, now=LATER)
+    assert (titles(desk.raw()), result.rows_corrected) == (["Early"], 2)
+    assert desk.counts()["wire"]["rows_read"] == 2
+    desk.run(west, backfill=True, night=NIGHT + timedelta(days=1), now=LATER)
+    assert titles(desk.raw(NIGHT + timedelta(days=1))) == ["Late"]
+    east = desk.csv(*lines, timezone="Asia/Tokyo")
+    desk.run(east, backfill=True, now=LATER)
+    assert [(row["title"], row["published_at"].day) for row in desk.raw()] == [("Early", 5)]
+
+
+def test_a_published_night_takes_nothing_from_its_future(desk: Desk) -> None:
+    end = window(NIGHT).end
+    desk.run(desk.csv("2026-03-06 23:00,Ahead"), ends_at=end)
+    assert titles(desk.raw()) == ["Ahead"]
+    desk.lake.commit({"raw": desk.lake.read("raw", nights=[NIGHT])}, night=NIGHT, run_id="publish")
+    lines = ("2026-03-06 23:00,Ahead", "2026-03-06 21:59,Just", "2026-03-06 22:00,At", "2026-03-09,Days")
+    desk.run(desk.csv(*lines), ends_at=end, now=LATER)
+    assert titles(desk.raw()) == ["Ahead", "Just"]
+    counts = desk.counts()["wire"]
+    assert (counts["rows_read"], counts["rows_new"], counts["rows_outside"]) == (4, 2, 2)
+    desk.run(desk.csv(*lines), night=NIGHT + timedelta(days=1), ends_at=end + timedelta(days=1), now=LATER)
+    assert titles(desk.raw(NIGHT + timedelta(days=1))) == ["At", "Days"]
+
+
+def test_a_token_in_a_sources_url_is_neither_stored_nor_told(desk: Desk, site: Site, tmp_path: Path) -> None:
+    def page(headers: Mapping[str, str]) -> Answer:
+        return Answer(304) if "if-none-match" in headers else Answer(body=body, headers={"ETag": '"1"'})
+
+    body = rss("a")[:-10] + b"<item><title>cut"
+    site.pages |= {"/feed?key=tok3n": page, "/feed?key=n3wer": Answer(body=body)}
+    old, new, bad = (replace(desk.feed(site), location=f"{site.url}/{end}") for end in
+                     ("feed?key=tok3n", "feed?key=n3wer", "gone?key=tok3n"))  # fmt: skip
+    desk.run(old, replace(bad, name="bad"))
+    before = desk.raw()
+    assert {row["origin"] for row in before} == {f"{site.url}/feed?key=***"}
+    assert desk.counts()["bad"]["error"] == f"{site.url}/gone?key=***: answered 404; allowed is 200"
+    desk.run(old, now=LATER)
+    assert "if-none-match" in site.asked[-1][1]
+    assert desk.counts()["feed"]["rows_read"] == len(before)
+    desk.run(new, now=LATER)
+    assert desk.raw() == before
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"tok3n" in path.read_bytes()]
+
+
+def test_a_state_that_remembers_urls_as_they_are_forgets_them(desk: Desk, site: Site) -> None:
+    site.pages["/feed"] = Answer(body=rss("a"))
+    old = {"documents": {"https://a.example/?key=tok3n": {"etag": "1"}}, "night": "2026-03-05"}
+    desk.lake.write_state("source-feed", json.dumps(old))
+    desk.run(desk.feed(site))
+    assert "tok3n" not in (desk.lake.read_state("source-feed") or "")
+
+
+def test_all_failed_means_every_source_there_is(desk: Desk) -> None:
+    gone = SourceConfig(name="gone", kind="csv", location=str(desk.files / "nothing.csv"))
+    assert desk.run(gone).all_failed
+    assert not desk.run(gone, desk.csv("2026-03-06,One")).all_failed
+    assert not desk.run().all_failed
+
+
+def test_one_bad_file_of_many_makes_its_source_failed_and_costs_only_its_rows(desk: Desk) -> None:
+    (desk.files / "a.csv").write_bytes(b"date,headline\n2026-03-06,\xff\n")
+    desk.csv("2026-03-06,Good", name="b")
+    result = desk.run(SourceConfig(name="drop", kind="csv", location=str(desk.files), fields=FIELDS))
+    assert (titles(desk.raw()), result.failed) == (["Good"], ("drop",))
 
 
 def test_text_is_normalised_and_kept_raw_only_where_asked_for(desk: Desk) -> None:
