@@ -138,12 +138,13 @@ def _from_raw_to_alert(
         sinks=alerting.sinks,
         cooldown_hours=alerting.cooldown_hours,
         max_alerts=alerting.max_alerts,
+        retry_nights=alerting.retry_nights,
     )
     show_night(settings.lake, night, published, sent, page)
     if sent.failed:
         reasons = "; ".join(f"{o.sink}: {o.failed} ({o.error})" for o in sent.sinks if o.failed)
         raise AlertsUndelivered(
-            f"night {night} is published, but alerts did not reach every sink: {reasons}; run it again to send them"
+            f"night {night} is published, but alerts did not reach every sink: {reasons}; this and the next nights' runs try them again"
         )
     return page
 

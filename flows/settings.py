@@ -69,6 +69,7 @@ class Alerting(BaseModel):
     monitors: dict[str, dict[str, Any]] = Field(default_factory=lambda: {name: dict[str, Any]() for name in MONITORS})
     sinks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     cooldown_hours: float = Field(24.0, ge=0, description="the same key is not sent again within this time")
+    retry_nights: int = Field(3, ge=0, description="undelivered alerts of so many days before are tried again")
     max_alerts: int = Field(50, ge=1, description="more than these in a night are sent as one digest")
 
 

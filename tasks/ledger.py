@@ -1,7 +1,8 @@
 """What one sink was sent: the memory behind "once a key and cooldown", a JSON text in the lake's state.
 
 An alert (its key names monitor, subject and night) is claimed before it is sent and confirmed after. So a run that is killed in between
-leaves a claim, and the next run knows that the alert may have gone out. The cooldown is by monitor and subject, without the night: a surge
+leaves a claim, and the next run knows that the alert may have gone out. One that certainly did not go out is "failed": it is due again,
+and so can be told from one that was never tried. The cooldown is by monitor and subject, without the night: a surge
 that goes on for nights is sent once in a cooldown, two subjects never silence each other, and an alert graver than the one sent breaks it.
 
 Not covered: two writers at once; `tasks.notify` holds a lock. Entries older than 400 days are forgotten, so a re-run of a night that far
@@ -19,7 +20,7 @@ from typing import Literal
 from data_contracts.alerts import SEVERITIES, Alert
 from data_contracts.errors import Fatal
 
-State = Literal["claimed", "sent", "suppressed", "uncertain"]
+State = Literal["claimed", "sent", "suppressed", "uncertain", "failed"]
 FORGET_AFTER = dt.timedelta(days=400)
 
 
@@ -65,16 +66,34 @@ class Ledger:
 
     def knows(self, alert: Alert) -> bool:
         """True when the alert was sent, suppressed, or may have been sent."""
-        return alert.alert_key in self._entries
+        entry = self._entries.get(alert.alert_key)
+        return entry is not None and entry.state != "failed"
+
+    def failed(self, alert: Alert) -> bool:
+        """True when the alert was tried and certainly not delivered."""
+        entry = self._entries.get(alert.alert_key)
+        return entry is not None and entry.state == "failed"
 
     def claimed(self) -> list[str]:
         """The keys whose sending was begun and never confirmed."""
         return [key for key, entry in self._entries.items() if entry.state == "claimed"]
 
+    def claim(
+        self, alerts: Iterable[Alert], now: dt.datetime, cooldown: dt.timedelta
+    ) -> tuple[list[Alert], list[Alert]]:
+        """Split alerts, the gravest first, into those claimed now and those held back by a cooldown, of a claim before them too."""
+        due: list[Alert] = []
+        held: list[Alert] = []
+        for alert in alerts:
+            cooling = self.cools_down(alert, now, cooldown)
+            (held if cooling else due).append(alert)
+            self.put([alert], "suppressed" if cooling else "claimed", now)
+        return due, held
+
     def cools_down(self, alert: Alert, now: dt.datetime, cooldown: dt.timedelta) -> bool:
-        """True when an alert of this monitor about this subject, at least as grave, went out within the cooldown."""
+        """True when an alert of this monitor about this subject, at least as grave, went out or is claimed within the cooldown."""
         return any(
-            entry.state in ("sent", "uncertain")
+            entry.state in ("claimed", "sent", "uncertain")
             and (entry.monitor, entry.subject) == (alert.monitor, alert.subject)
             and entry.at > now - cooldown
             and SEVERITIES.index(entry.severity) >= SEVERITIES.index(alert.severity)
@@ -91,8 +110,3 @@ class Ledger:
     def settle(self, key: str, state: State) -> None:
         """Say what became of a claim; the time stays that of the claim."""
         self._entries[key] = replace(self._entries[key], state=state)
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """Take back claims whose sending failed."""
-        for key in list(keys):
-            del self._entries[key]

@@ -2,8 +2,9 @@
 
 For each sink: what is due is claimed in its ledger, sent as one digest, then confirmed. A run killed between claim and confirmation may or may
 not have delivered; the next run asks the sink (a file can be read). Where the sink cannot tell, the alert is not sent again: it is
-logged and reported as uncertain. A sink that fails keeps its alerts unsent for the next run of the night; the other sinks go on. A second
-run of a night sends nothing twice, and an alert that a cooldown held back stays held back.
+logged and reported as uncertain. A sink that fails keeps its alerts unsent; the next run of the night, or of one within `retry_nights` after
+it, tries them again; the other sinks go on. A second run of a night sends nothing twice, and an alert that a cooldown held back stays held
+back; of two undelivered alerts of one monitor and subject the graver, else the later, is sent and stands for both.
 
 Not covered: a service that takes a message and then fails to say so in time. That looks like a failure, and the message is sent again.
 """
@@ -46,7 +47,7 @@ class LedgerBusy(Retriable):
 
 @dataclass(frozen=True, kw_only=True)
 class SinkOutcome:
-    """What became of a night's alerts at one sink, counted in alerts.
+    """What became of a night's alerts, and of those tried again, at one sink, counted in alerts.
 
     Attributes:
         sink: its name.
@@ -54,7 +55,7 @@ class SinkOutcome:
         already: dealt with by an earlier run.
         suppressed: held back now, within the cooldown of an alert of the same monitor and subject.
         uncertain: begun by a run that was killed; not sent again.
-        failed: not delivered; the next run of the night tries again.
+        failed: not delivered; the next run of the night, or of one soon after, tries again.
         error: why not, without secrets.
     """
 
@@ -114,6 +115,7 @@ def notify(
     max_alerts: int = 50,
     tries: int = 3,
     pause_seconds: float = 2.0,
+    retry_nights: int = 3,
 ) -> Notified:
     """Send the published alerts of `night` to `sinks` (name -> own settings).
 
@@ -126,13 +128,14 @@ def notify(
         max_alerts: a message for people spells out so many and counts the rest.
         tries: how often a failing sink is tried now.
         pause_seconds: before the second try; doubled after each.
+        retry_nights: published alerts of so many days before the night, undelivered at a sink, are tried there again.
     """
     lake = Lake.open(lake_url)
     places = prepare(sinks, lake)
     if not places:
         return Notified()
-    rows = [Alert(**row) for row in lake.read("alerts", nights=[night]).to_pylist()]
-    alerts = sorted(rows, key=lambda alert: (-SEVERITIES.index(alert.severity), alert.monitor, alert.subject))
+    nights = [n for n in lake.nights("alerts") if 0 <= (night - n).days <= retry_nights]
+    alerts = sorted((Alert(**row) for row in lake.read("alerts", nights=nights).to_pylist()), key=_urgency)
     retrying = Retrying(
         retry=retry_if_exception_type(Retriable),
         stop=stop_after_attempt(max(tries, 1)),
@@ -160,43 +163,58 @@ def deliver(
     shown: int,
     retrying: Retrying,
 ) -> SinkOutcome:
-    """Bring what is due of `alerts` to one sink; the caller holds the lock of the ledgers."""
+    """Bring to one sink what is due of the night's `alerts` and what failed of those of nights before.
+
+    The caller holds the lock of the ledgers and gives the alerts in their order.
+    """
     state = f"notified {sink.name}.json"
     try:
         ledger = Ledger.from_json(lake.read_state(state), where=f"state {state!r} of {lake.root}")
-        uncertain = _settle(ledger, sink)
-        new = [alert for alert in alerts if not ledger.knows(alert)]
-        held = [alert for alert in new if ledger.cools_down(alert, now, cooldown)]
-        due = [alert for alert in new if alert not in held]
-        ledger.put(held, "suppressed", now)
-        ledger.put(due, "claimed", now)
+        uncertain, error = _settle(ledger, sink)
+        unsettled = len(ledger.claimed())
+        wanted = [alert for alert in alerts if alert.run_date == night or ledger.failed(alert)]
+        new = [alert for alert in wanted if not ledger.knows(alert)]
+        due, held = ledger.claim(new, now, cooldown)
         lake.write_state(state, ledger.to_json(now))
-        error = _sent(sink, Digest(night=night, alerts=tuple(due), shown=shown), retrying) if due else None
+        if due and error is None:
+            error = _sent(sink, Digest(night=night, alerts=tuple(due), shown=shown), retrying)
     except NightdeskError as broken:
-        return SinkOutcome(sink=sink.name, failed=len(alerts), error=str(broken))
-    if error is None:
-        ledger.put(due, "sent", now)
-    else:
-        ledger.forget(alert.alert_key for alert in due)
+        failed = sum(alert.run_date == night for alert in alerts)
+        return SinkOutcome(sink=sink.name, failed=failed, error=str(broken))
+    ledger.put(due, "sent" if error is None else "failed", now)
+    if error is not None:  # what only these held back is as undelivered as they are
+        freed = [alert for alert in held if not ledger.cools_down(alert, now, cooldown)]
+        held = [alert for alert in held if alert not in freed]
+        ledger.put(freed, "failed", now)
+        due += freed
     if due:
         lake.write_state(state, ledger.to_json(now))
     return SinkOutcome(
         sink=sink.name,
-        sent=0 if error else len(due),
-        already=len(alerts) - len(new),
+        sent=len(due) if error is None else 0,
+        already=len(wanted) - len(new),
         suppressed=len(held),
         uncertain=len(uncertain),
-        failed=len(due) if error else 0,
+        failed=0 if error is None else len(due) + unsettled,
         error=error,
     )
 
 
-def _settle(ledger: Ledger, sink: Sink) -> list[str]:
-    """Find out what became of the claims of a run that was killed; the keys of which it cannot be known."""
+def _urgency(alert: Alert) -> tuple[int, int, str, str]:
+    """Sorts the gravest first, then the latest night."""
+    return -SEVERITIES.index(alert.severity), -alert.run_date.toordinal(), alert.monitor, alert.subject
+
+
+def _settle(ledger: Ledger, sink: Sink) -> tuple[list[str], str | None]:
+    """Find out what became of the claims of a run that was killed: (the keys of which it cannot be known, why the sink failed to say)."""
     claimed = ledger.claimed()
     if not claimed:
-        return []
-    arrived = sink.arrived(claimed)
+        return [], None
+    try:
+        arrived = sink.arrived(claimed)
+    except Exception as error:  # the claims stand until the sink can say
+        log.warning("%s: cannot say what arrived of an earlier run; nothing is sent there", sink.name)
+        return [], _reason(sink, error)
     if arrived is None:
         for key in claimed:
             ledger.settle(key, "uncertain")
@@ -205,25 +223,26 @@ def _settle(ledger: Ledger, sink: Sink) -> list[str]:
             sink.name,
             claimed,
         )
-        return claimed
-    for key in arrived:
-        ledger.settle(key, "sent")
-    ledger.forget(set(claimed) - arrived)
-    return []
+        return claimed, None
+    for key in claimed:
+        ledger.settle(key, "sent" if key in arrived else "failed")
+    return [], None
 
 
 def _sent(sink: Sink, digest: Digest, retrying: Retrying) -> str | None:
     """None when the digest was delivered, else why not."""
     try:
         retrying.copy()(sink.send, digest)
-    except NightdeskError as error:
-        reason = str(error)
-    except Exception as error:  # a sink's own mistake; its text may hold a secret, its type does not
-        reason = f"{sink.name}: {type(error).__name__}"
-    else:
-        return None
-    log.warning("%d alerts of night %s stay unsent: %s", len(digest.alerts), digest.night, reason)
-    return reason
+    except Exception as error:  # whatever a sink raises, the others go on
+        reason = _reason(sink, error)
+        log.warning("%d alerts of night %s stay unsent: %s", len(digest.alerts), digest.night, reason)
+        return reason
+    return None
+
+
+def _reason(sink: Sink, error: Exception) -> str:
+    """Of an error of ours its text; of a sink's own mistake its type, since its text may hold a secret."""
+    return str(error) if isinstance(error, NightdeskError) else f"{sink.name}: {type(error).__name__}"
 
 
 @contextmanager

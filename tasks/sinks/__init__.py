@@ -30,7 +30,7 @@ class Digest:
 
     Attributes:
         night: the night the alerts are about.
-        alerts: all that is due, the gravest first; a sink for machines takes all of them.
+        alerts: all that is due, the gravest first, with those of nights before that did not get through then; a sink for machines takes all of them.
         shown: how many of them a message for people spells out; it counts the rest by monitor.
     """
 
@@ -47,13 +47,16 @@ class Digest:
 
     @property
     def text(self) -> str:
-        """A line an alert for the first `shown`, then how many more there are of each monitor."""
-        lines = [f"[{alert.severity}] {alert.message}" for alert in self.alerts[: self.shown]]
+        """A line an alert for the first `shown`, naming a night before; then how many more there are of each monitor."""
+        lines = [f"[{alert.severity}] {self._dated(alert)}" for alert in self.alerts[: self.shown]]
         beyond = Counter(alert.monitor for alert in self.alerts[self.shown :])
         if beyond:
             listed = ", ".join(f"{monitor} {count}" for monitor, count in sorted(beyond.items()))
             lines.append(f"and {beyond.total()} more, listed in the night's report: {listed}")
         return "\n".join(lines)
+
+    def _dated(self, alert: Alert) -> str:
+        return alert.message if alert.run_date == self.night else f"(night {alert.run_date}) {alert.message}"
 
 
 class Sink(Protocol):

@@ -120,6 +120,54 @@ def test_a_failing_sink_keeps_its_alerts_and_the_others_go_on(desk, caplog) -> N
     assert {o.sink: (o.sent, o.already) for o in again.sinks} == {"apprise/desk": (1, 0), "jsonl": (0, 1)}
 
 
+def test_a_later_night_brings_what_a_sink_missed_and_brings_it_once(desk) -> None:
+    nights = [NIGHT + dt.timedelta(days=day) for day in range(6)]
+    for number, night in enumerate(nights):
+        desk.publish(alert(f"Company {number}", night), night=night)
+    desk.webhook.status = 503
+    assert [desk.notify(night).failed for night in nights[:2]] == [1, 2]
+    desk.webhook.status = 200
+    outcome = {o.sink: (o.sent, o.already) for o in desk.notify(nights[3], retry_nights=2).sinks}
+    assert outcome == {"apprise/desk": (2, 0), "jsonl": (1, 0)}
+    assert f"(night {nights[1]}) Negative news about Company 1" in desk.webhook.messages[-1]["message"]
+    assert "Company 0" not in desk.webhook.messages[-1]["message"], "too long ago"
+    assert "Company 2" not in desk.webhook.messages[-1]["message"], "never tried: its own run sends it"
+    outcome = {o.sink: (o.sent, o.already) for o in desk.notify(nights[1], retry_nights=0).sinks}
+    assert outcome == {"apprise/desk": (0, 1), "jsonl": (0, 1)}
+    assert len(desk.written()) == 3
+
+
+def test_one_of_two_undelivered_alerts_of_a_subject_stands_for_both(desk) -> None:
+    tomorrow = NIGHT + dt.timedelta(days=1)
+    desk.publish(alert("Norvane"))
+    desk.publish(alert("Norvane", tomorrow), night=tomorrow)
+    del desk.sinks["jsonl"]
+    desk.webhook.status = 503
+    assert (desk.notify().failed, desk.notify(tomorrow, hours=24).failed) == (1, 2)
+    desk.webhook.status = 200
+    again = desk.notify(tomorrow, hours=25)
+    assert (again.sent, again.suppressed) == (1, 1)
+    assert desk.webhook.messages[-1]["message"].startswith("[warning] Negative news about Norvane")
+    assert desk.notify(hours=26).sent == 0
+
+
+def test_a_sink_that_breaks_when_asked_what_arrived_fails_alone_and_sends_once_it_can_say(desk, monkeypatch) -> None:
+    desk.publish(alert("Norvane"), alert("Talbrook"))
+    ledger = Ledger()
+    ledger.put([alert("Norvane")], "claimed", NOW)
+    Lake.open(desk.url).write_state("notified jsonl.json", ledger.to_json(NOW))
+
+    def broken(sink: object, keys: object) -> frozenset[str]:
+        raise OSError("s3cret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.sinks.jsonl._Appended.arrived", broken)
+        outcome = {o.sink: (o.sent, o.failed, o.error) for o in desk.notify().sinks}
+    assert outcome == {"apprise/desk": (2, 0, None), "jsonl": (0, 2, "jsonl: OSError")}
+    assert desk.written() == []
+    assert {o.sink: o.sent for o in desk.notify().sinks} == {"apprise/desk": 0, "jsonl": 2}
+
+
 def test_a_sink_that_fails_once_is_tried_again_at_once(desk) -> None:
     desk.publish(alert("Norvane"))
     desk.sinks = {"jsonl": {"path": str(desk.file / "alerts.jsonl")}}
