@@ -1,4 +1,4 @@
-"""How many stories about each entity a night brought, and which of these counts surge against the entity's own past.
+"""How many stories about each entity a night brought, which of these counts surge against the entity's own past, and the alerts about these.
 
 In prose: the count of an entity on a night is the number of distinct stories (`story_id`, else the article itself) among that night's
 articles that mention the entity and, where a sentiment is asked for, carry that sentiment. Six copies of one wire story count once. The
@@ -10,12 +10,15 @@ Not covered: entities under two names (see `tasks.entities`), and stories that g
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
+from typing import Protocol
 
 import polars as pl
 
+from data_contracts.alerts import Alert
 from tasks.baseline import Baseline
-from tasks.monitors import ARTICLE_KEY, NightView
+from tasks.monitors import ARTICLE_KEY, NightView, Severity, raised
 
 MENTION_COLUMNS = (*ARTICLE_KEY, "entity", "mention_text", "sentiment", "sentiment_score")
 ARTICLE_COLUMNS = (*ARTICLE_KEY, "story_id", "novelty_rank")
@@ -41,6 +44,72 @@ class Surge:
     z: float
     baseline: Baseline
     article_ids: tuple[str, ...]
+
+
+class Limits(Protocol):
+    """From where on a count is a surge: what the settings of a monitor of surges hold."""
+
+    @property
+    def nights(self) -> int:
+        """Earlier nights that make the baseline."""
+
+    @property
+    def min_nights(self) -> int:
+        """Earlier nights without which nothing surges."""
+
+    @property
+    def min_stories(self) -> int:
+        """Stories tonight without which nothing surges."""
+
+    @property
+    def min_z(self) -> float:
+        """Least robust z-score."""
+
+
+def surge_alerts(
+    view: NightView,
+    limits: Limits,
+    now: dt.datetime,
+    *,
+    monitor: str,
+    sentiment: str | None,
+    usual: Severity,
+    grave: Severity,
+) -> list[Alert]:
+    """One alert for each entity that surges tonight, the strongest first; `grave` from twice the least z-score on."""
+    found = surges(
+        view,
+        sentiment=sentiment,
+        nights=limits.nights,
+        min_nights=limits.min_nights,
+        min_stories=limits.min_stories,
+        min_z=limits.min_z,
+    )
+    past = len(view.nights(limits.nights))
+    return [
+        raised(
+            view,
+            now,
+            monitor=monitor,
+            subject=surge.entity,
+            severity=grave if surge.z >= 2 * limits.min_z else usual,
+            message=_message(surge, f"{sentiment} " if sentiment else "", past),
+            value=float(surge.stories),
+            baseline=surge.baseline.median,
+            threshold=max(float(limits.min_stories), surge.baseline.count_at(limits.min_z)),
+            article_ids=surge.article_ids,
+            of_model=True,
+        )
+        for surge in found
+    ]
+
+
+def _message(surge: Surge, tone: str, past: int) -> str:
+    return (
+        f"{(tone + 'news').capitalize()} about {surge.display_name} surged: {surge.stories} {tone}stories ({surge.articles} articles) "
+        f"tonight; the median of the last {past} night{'s' if past != 1 else ''} is {surge.baseline.median:g} "
+        f"(robust z {surge.z:.1f})."
+    )
 
 
 def surges(

@@ -12,8 +12,8 @@ import datetime as dt
 from dataclasses import dataclass
 
 from data_contracts.alerts import Alert
-from tasks.monitors import NightView, raised
-from tasks.surge import Surge, surges
+from tasks.monitors import NightView
+from tasks.surge import surge_alerts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,35 +35,6 @@ class Config:
 
 def check(view: NightView, config: Config, now: dt.datetime) -> list[Alert]:
     """One alert for each entity whose negative news surges tonight, the strongest first."""
-    found = surges(
-        view,
-        sentiment="negative",
-        nights=config.nights,
-        min_nights=config.min_nights,
-        min_stories=config.min_stories,
-        min_z=config.min_z,
-    )
-    past = len(view.nights(config.nights))
-    return [
-        raised(
-            view,
-            now,
-            monitor="negative_surge",
-            subject=surge.entity,
-            severity="critical" if surge.z >= 2 * config.min_z else "warning",
-            message=_message(surge, past),
-            value=float(surge.stories),
-            baseline=surge.baseline.median,
-            threshold=max(float(config.min_stories), surge.baseline.count_at(config.min_z)),
-            article_ids=surge.article_ids,
-            of_model=True,
-        )
-        for surge in found
-    ]
-
-
-def _message(surge: Surge, past: int) -> str:
-    return (
-        f"Negative news about {surge.display_name} surged: {surge.stories} negative stories ({surge.articles} articles) tonight; "
-        f"the median of the last {past} night{'s' if past != 1 else ''} is {surge.baseline.median:g} (robust z {surge.z:.1f})."
+    return surge_alerts(
+        view, config, now, monitor="negative_surge", sentiment="negative", usual="warning", grave="critical"
     )

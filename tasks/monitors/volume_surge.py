@@ -11,8 +11,8 @@ import datetime as dt
 from dataclasses import dataclass
 
 from data_contracts.alerts import Alert
-from tasks.monitors import NightView, raised
-from tasks.surge import surges
+from tasks.monitors import NightView
+from tasks.surge import surge_alerts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,31 +34,4 @@ class Config:
 
 def check(view: NightView, config: Config, now: dt.datetime) -> list[Alert]:
     """One alert for each entity whose volume surges tonight, the strongest first."""
-    found = surges(
-        view,
-        sentiment=None,
-        nights=config.nights,
-        min_nights=config.min_nights,
-        min_stories=config.min_stories,
-        min_z=config.min_z,
-    )
-    past = len(view.nights(config.nights))
-    return [
-        raised(
-            view,
-            now,
-            monitor="volume_surge",
-            subject=surge.entity,
-            severity="warning" if surge.z >= 2 * config.min_z else "info",
-            message=(
-                f"News about {surge.display_name} surged: {surge.stories} stories ({surge.articles} articles) tonight; the median "
-                f"of the last {past} nights is {surge.baseline.median:g} (robust z {surge.z:.1f})."
-            ),
-            value=float(surge.stories),
-            baseline=surge.baseline.median,
-            threshold=max(float(config.min_stories), surge.baseline.count_at(config.min_z)),
-            article_ids=surge.article_ids,
-            of_model=True,
-        )
-        for surge in found
-    ]
+    return surge_alerts(view, config, now, monitor="volume_surge", sentiment=None, usual="info", grave="warning")
