@@ -102,10 +102,11 @@ def backfill(
 
 
 def complete(lake: Lake, night: dt.date) -> bool:
-    """True when a night is published and none of its sources had failed."""
-    return lake.published(night) and not any(
-        lake.read("source_counts", nights=[night], columns=["failed"])["failed"].to_pylist()
-    )
+    """True when a night is published and every source that failed has brought it rows all the same (one bad file of many)."""
+    if not lake.published(night):
+        return False
+    counts = lake.read("source_counts", nights=[night], columns=["failed", "rows_new"]).to_pylist()
+    return all(count["rows_new"] for count in counts if count["failed"])
 
 
 def _conclude(outcomes: list[Outcome]) -> list[Outcome]:

@@ -195,6 +195,7 @@ def _champions(settings: Settings) -> Iterator[Finding]:
 def _sources(settings: Settings, night: dt.date) -> Iterator[Finding]:
     """Ask each source for its first row, as a night would."""
     from tasks.fetch import Fetcher, Limits
+    from tasks.hosts import redacted
     from tasks.sources import Delivered, reader
 
     for source in settings.sources_of(night):
@@ -216,5 +217,9 @@ def _sources(settings: Settings, night: dt.date) -> Iterator[Finding]:
             fetcher.close()
         remedy = "" if good else "a night goes on without it, and says so"
         yield Finding(
-            what=f"source {source.name}", good=good, found=f"{source.location}: {found}", remedy=remedy, needed=False
+            what=f"source {source.name}",
+            good=good,
+            found=f"{redacted(source.location)}: {found}",
+            remedy=remedy,
+            needed=False,
         )

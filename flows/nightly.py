@@ -18,7 +18,7 @@ from data_contracts.errors import Fatal
 from data_contracts.labels import TASKS
 from flows.artifacts import show_night
 from flows.finetune import SAMPLE_LABELLED, Task, finetune
-from flows.nights import last_ended, window_of
+from flows.nights import cutoff_at, last_ended, window_of
 from flows.settings import Settings, load, quiet
 from flows.wiring import refuse_unknown_plugins
 from tasks.ingest import ingest
@@ -87,6 +87,7 @@ def nightly(
             night=tonight,
             window=window,
             take_undated=take_undated,
+            ends_at=cutoff_at(tonight, settings.zone, settings.cutoff),
             now=now,
             keep_raw=settings.keep_raw,
             lookback_nights=settings.limits.lookback_nights,
@@ -95,7 +96,7 @@ def nightly(
         for name in read.failed:
             get_run_logger().warning("the source %s failed tonight; the others go on", name)
         page = _from_raw_to_alert(settings, settings_file, tonight, now=now, run_id=run_id, rescore=rescore)
-    if read.failed and len(read.failed) == len(settings.sources):
+    if read.all_failed and not read.raw.rows:
         raise SourcesFailed(
             f"night {tonight} is published without news: every source failed ({', '.join(read.failed)}); run it again"
         )
