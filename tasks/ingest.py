@@ -25,11 +25,11 @@ from data_contracts.counts import CONTRACT as COUNTS
 from data_contracts.counts import SourceCount
 from data_contracts.raw import CONTRACT as RAW
 from data_contracts.raw import RawRow
-from tasks.intake import Terms, Window
 from tasks.lake import Lake, Partition
 from tasks.reading import Reading, read_source
 from tasks.sources import SourceConfig
 from tasks.step import step
+from tasks.terms import Terms, Window
 from tasks.watermark import Elsewhere, state_name
 
 __all__ = ["Ingested", "Window", "ingest"]

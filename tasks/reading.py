@@ -20,10 +20,11 @@ from data_contracts.raw import RawRow
 from tasks import fulltext
 from tasks.fetch import Fetcher, Limits, Validators
 from tasks.hosts import redacted
-from tasks.intake import Intake, OriginCount, Terms, take
+from tasks.intake import Intake, OriginCount, take
 from tasks.kept import Kept
 from tasks.lake import Lake
 from tasks.sources import SourceConfig, Unreadable, reader
+from tasks.terms import Terms
 from tasks.watermark import DocumentState, Elsewhere, SourceState, document_key, fingerprint, state_name
 
 log = logging.getLogger(__name__)
