@@ -83,11 +83,6 @@ class Labelled:
     rejected: tuple[Rejected, ...]
     duplicates: tuple[int, ...]
 
-    @property
-    def rejected_share(self) -> float:
-        """Rejected lines among all lines that are not blank, 0 to 1; 0 for a file without lines."""
-        return len(self.rejected) / max(len(self.rejected) + len(self.examples), 1)
-
 
 def read_labelled(path: str | Path, task: str) -> Labelled:
     """Read a UTF-8 JSON lines file of `task`: "sentiment", "ner" or "entity_sentiment". Blank lines are passed over."""
