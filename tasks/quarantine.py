@@ -21,6 +21,7 @@ from data_contracts.summary import as_json, top_reasons
 from data_contracts.validate import Verdict
 
 ID_CHARACTERS = 32
+SCORING = "score"  # the stage of rows that broke the model; other stages are named after tables
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,13 +31,12 @@ from tasks.cluster import ClusterConfig, score_on_ray, session
 from tasks.daily import daily_of, mentions_of
 from tasks.lake import Lake, Stage
 from tasks.provenance import remember
-from tasks.quarantine import merged, quarantine_id
+from tasks.quarantine import SCORING, merged, quarantine_id
 from tasks.shards import Shard, cut, gather, score_shard, unfinished
 from tasks.step import step
 
 logger = logging.getLogger(__name__)
 
-STAGE = "score"
 REASON = "text.not_scored"
 KEY = ["article_id", "version"]
 ENTITY = {
@@ -179,9 +178,9 @@ def _failures(todo: pl.DataFrame, failures: pa.Table, *, night: date, now: datet
     joined = todo.join(pl.DataFrame(pl.from_arrow(failures)), on="id")
     return [
         QuarantineRow(
-            quarantine_id=quarantine_id(STAGE, row["id"], REASON),
+            quarantine_id=quarantine_id(SCORING, row["id"], REASON),
             run_date=night,
-            stage=STAGE,
+            stage=SCORING,
             source=row["source"],
             row_id=row["id"],
             reason=REASON,
@@ -196,6 +195,6 @@ def _failures(todo: pl.DataFrame, failures: pa.Table, *, night: date, now: datet
 def _quarantine(lake: Lake, stage: Stage, failures: Sequence[QuarantineRow]) -> None:
     """Put failures into the staged quarantine, in place of those of an earlier try; a row already published keeps its time."""
     staged = stage.read("quarantine") if stage.exists("quarantine") else QUARANTINE.empty()
-    others = staged.filter(pc.not_equal(staged["stage"], STAGE))
+    others = staged.filter(pc.not_equal(staged["stage"], SCORING))
     published = lake.read("quarantine", nights=[stage.night])
     stage.write("quarantine", merged([others, QUARANTINE.table(failures)], published=published))

@@ -24,11 +24,9 @@ from data_contracts.summary import MAX_EXAMPLES, MAX_ROW_CHARACTERS, ExampleRow,
 from data_contracts.validate import Verdict, check
 from tasks.daily import daily_of
 from tasks.judge import RowsUnaccounted
-from tasks.quarantine import Share, quarantined
+from tasks.quarantine import SCORING, Share, quarantined
 
 log = logging.getLogger(__name__)
-
-STAGE_OF_MODEL = "score"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +56,8 @@ def hold(
     """
     score_verdict = check(scored, SCORES)
     newly_failed = quarantined(score_verdict, SCORES, night=night, now=now)
-    broke = _of_stages(quarantine, STAGE_OF_MODEL)
-    out = _of_stages(pa.concat_tables([quarantine, newly_failed]), STAGE_OF_MODEL, SCORES.name)
+    broke = _of_stages(quarantine, SCORING)
+    out = _of_stages(pa.concat_tables([quarantine, newly_failed]), SCORING, SCORES.name)
     _account(articles, score_verdict.passed, out, mentions)
 
     with_article = _with_article(mentions, score_verdict.passed)
@@ -123,7 +121,7 @@ def _model_summary(articles: pa.Table, broke: pa.Table) -> TableSummary:
     """What the model could not score, as the page shows it."""
     rows = broke.to_pylist()
     return TableSummary(
-        table=STAGE_OF_MODEL,
+        table=SCORING,
         rows=articles.num_rows,
         passed=articles.num_rows - len(rows),
         quarantined=len(rows),
