@@ -13,7 +13,7 @@ from data_contracts.raw import CONTRACT as RAW
 from data_contracts.raw import RawRow
 from data_contracts.schema import Contract, SchemaMismatch
 from data_contracts.scores import CONTRACT as SCORES
-from data_contracts.scores import ScoredArticle, ScoredEntity
+from tests.rows import entity, scored_article
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -30,31 +30,6 @@ def raw_row(**given: object) -> RawRow:
     return RawRow(**(fields | given))  # type: ignore[arg-type]
 
 
-def scored_article() -> ScoredArticle:
-    mention = ScoredEntity(mention_text="Acme", mention_type="ORG", ner_score=0.5, mention_start=0, mention_end=4)
-    return ScoredArticle(
-        article_id="a",
-        version=1,
-        run_date=date(2026, 1, 2),
-        source="wire",
-        title="Acme rises",
-        published_at=NOW,
-        first_seen_at=NOW,
-        scored_at=NOW,
-        available_at=NOW,
-        sentiment="positive",
-        p_negative=0.1,
-        p_neutral=0.2,
-        p_positive=0.7,
-        sentiment_score=0.6,
-        tokens_scored=3,
-        tokens_total=3,
-        windows=1,
-        entities=[mention],
-        model_digest="d",
-    )
-
-
 @pytest.mark.parametrize("table", CONTRACTS.values(), ids=lambda c: c.name)
 def test_every_empty_table_has_the_schema_and_survives_polars(table: Contract) -> None:
     assert table.empty().schema == table.schema
@@ -68,7 +43,7 @@ def test_every_time_is_utc_with_microseconds(table: Contract) -> None:
 
 
 def test_rows_come_back_as_they_went_in_whatever_the_column_order() -> None:
-    table = SCORES.table([scored_article()])
+    table = SCORES.table([scored_article(NOW, entities=[entity(ner_score=0.5)])])
     frame = pl.DataFrame(pl.from_arrow(table))
     assert SCORES.conform(frame.select(sorted(frame.columns))).equals(table)
     assert table.to_pylist()[0]["entities"][0]["mention_text"] == "Acme"
@@ -126,7 +101,7 @@ def test_nulls_where_none_may_be_are_counted_by_column() -> None:
 
 
 def test_a_value_beyond_its_type_is_refused() -> None:
-    table = SCORES.table([scored_article()])
+    table = SCORES.table([scored_article(NOW, entities=[entity(ner_score=0.5)])])
     place = table.schema.get_field_index("version")
     with pytest.raises(SchemaMismatch, match=r"scored_articles\.version.*given int64"):
         SCORES.conform(table.set_column(place, "version", pa.array([2**40])))

@@ -25,9 +25,9 @@ from data_contracts.raw import CONTRACT as RAW
 from data_contracts.raw import RawRow
 from data_contracts.schema import FLOAT64, STRING, Column, Contract, Order, Row, SchemaMismatch
 from data_contracts.scores import CONTRACT as SCORES
-from data_contracts.scores import ScoredArticle, ScoredEntity
 from data_contracts.suite import Expectation, expectations
 from data_contracts.validate import CheckFailed, Verdict, check
+from tests.rows import entity, scored_article
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NIGHT = date(2026, 1, 2)
@@ -45,42 +45,6 @@ def raw(number: int = 0, **given: object) -> RawRow:
         "first_seen_at": NOW,
     }
     return RawRow(**(fields | given))  # type: ignore[arg-type]
-
-
-def scored(version: int = 1, **given: object) -> ScoredArticle:
-    fields: dict[str, object] = {
-        "article_id": "a",
-        "version": version,
-        "run_date": NIGHT,
-        "source": "wire",
-        "title": "Acme rises",
-        "published_at": NOW,
-        "first_seen_at": NOW,
-        "scored_at": NOW,
-        "available_at": NOW,
-        "sentiment": "positive",
-        "p_negative": 0.1,
-        "p_neutral": 0.2,
-        "p_positive": 0.7,
-        "sentiment_score": 0.6,
-        "tokens_scored": 3,
-        "tokens_total": 3,
-        "windows": 1,
-        "entities": [],
-        "model_digest": "d",
-    }
-    return ScoredArticle(**(fields | given))  # type: ignore[arg-type]
-
-
-def entity(**given: object) -> ScoredEntity:
-    fields: dict[str, object] = {
-        "mention_text": "Acme",
-        "mention_type": "ORG",
-        "ner_score": 0.9,
-        "mention_start": 0,
-        "mention_end": 4,
-    }
-    return ScoredEntity(**(fields | given))  # type: ignore[arg-type]
 
 
 # Great Expectations costs tenths of a second a call, whatever the number of rows: all cases of a kind go into one table.
@@ -164,8 +128,13 @@ def test_only_later_copies_of_a_key_fail_even_across_shards() -> None:
 
 @pytest.fixture(scope="module")
 def score_verdict() -> Verdict:
-    broken = [scored(n, **case) for n, (case, _) in enumerate(BAD_SCORES, start=1)]
-    return check(SCORES.table([*broken, scored(1000), scored(1001, entities=[entity()])]), SCORES)
+    broken = [scored_article(NOW, version=n, **case) for n, (case, _) in enumerate(BAD_SCORES, start=1)]
+    return check(
+        SCORES.table(
+            [*broken, scored_article(NOW, version=1000), scored_article(NOW, version=1001, entities=[entity()])]
+        ),
+        SCORES,
+    )
 
 
 @pytest.mark.parametrize("number", range(len(BAD_SCORES)), ids=[reason for _, reason in BAD_SCORES])
@@ -179,7 +148,7 @@ def test_good_scores_pass_with_and_without_entities(score_verdict: Verdict) -> N
 
 
 def test_a_bad_item_of_a_list_is_named_by_its_place() -> None:
-    row = scored(1, entities=[entity(), entity(), entity(mention_start=4)])
+    row = scored_article(NOW, entities=[entity(), entity(), entity(mention_start=4)])
     verdict = check(SCORES.table([row]), SCORES)
     assert verdict.details == (
         "entities[2].mention_end: given mention_end 4, mention_start 4, allowed mention_end > mention_start.",

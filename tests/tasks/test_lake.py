@@ -12,24 +12,16 @@ from data_contracts.catalog import contract
 from data_contracts.errors import Fatal
 from data_contracts.schema import SchemaMismatch
 from tasks.lake import BadName, Lake, Partition, SchemaChanged
+from tests.rows import files_below, ticks
 
 NIGHT = date(2026, 11, 20)
 NEXT = NIGHT + timedelta(days=1)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def ticks(*values: int) -> pa.Table:
-    return pa.table({"article_id": [f"a{value}" for value in values], "value": pa.array(values, pa.int64())})
-
-
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake.open(str(tmp_path / "lake"))
-
-
-def files_below(lake: Lake, folder: str) -> set[str]:
-    base = Path(lake.root)
-    return {path.relative_to(base).as_posix() for path in (base / folder).rglob("*") if path.is_file()}
 
 
 def test_opening_a_lake_writes_nothing(tmp_path: Path) -> None:

@@ -11,37 +11,12 @@ import pyarrow.dataset as ds
 import pytest
 
 from data_contracts.catalog import contract
-from data_contracts.scores import ScoredArticle, ScoredEntity
 from tasks.lake import Lake
+from tests.rows import entity, scored_article
 
 FIRST = date(2026, 11, 19)
 NIGHTS = [FIRST, FIRST + timedelta(days=1)]
 AT = datetime(2026, 11, 19, 22, tzinfo=UTC)
-
-
-def scored(night: date, number: int) -> ScoredArticle:
-    mention = ScoredEntity(mention_text="ACME", mention_type="ORG", ner_score=0.9, mention_start=0, mention_end=4)
-    return ScoredArticle(
-        article_id=f"a{number}",
-        version=1,
-        run_date=night,
-        source="wire",
-        title="ACME rises",
-        published_at=AT,
-        first_seen_at=AT,
-        scored_at=AT,
-        available_at=AT,
-        sentiment="positive",
-        p_negative=0.1,
-        p_neutral=0.2,
-        p_positive=0.7,
-        sentiment_score=0.6,
-        tokens_scored=3,
-        tokens_total=3,
-        windows=1,
-        entities=[mention],
-        model_digest="d" * 64,
-    )
 
 
 @pytest.fixture(params=["*/*.parquet", "**/*.parquet", "night=*/part-0.parquet"])
@@ -49,7 +24,8 @@ def glob(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     lake = Lake.open(str(tmp_path))
     wanted = contract("scored_articles")
     for number, night in enumerate(NIGHTS):
-        lake.commit({"scored_articles": wanted.table([scored(night, number)])}, night=night, run_id="r1")
+        row = scored_article(AT, article_id=f"a{number}", run_date=night, entities=[entity()])
+        lake.commit({"scored_articles": wanted.table([row])}, night=night, run_id="r1")
     lake.commit({"scored_articles": wanted.empty()}, night=FIRST - timedelta(days=1), run_id="r1")
     lake.stage(FIRST).write("scored_articles", wanted.empty())
     return f"{tmp_path}/scored_articles/{request.param}"
@@ -57,13 +33,13 @@ def glob(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_duckdb(glob: str) -> None:
     query = f"SELECT night, run_date, article_id, entities[1].mention_text FROM '{glob}' ORDER BY night"
-    assert duckdb.sql(query).fetchall() == [(night, night, f"a{n}", "ACME") for n, night in enumerate(NIGHTS)]
+    assert duckdb.sql(query).fetchall() == [(night, night, f"a{n}", "Acme") for n, night in enumerate(NIGHTS)]
 
 
 def test_polars(glob: str) -> None:
     frame = pl.read_parquet(glob, hive_partitioning=False).sort("run_date")
     assert frame["run_date"].to_list() == NIGHTS
-    assert frame.explode("entities").unnest("entities")["mention_text"].to_list() == ["ACME", "ACME"]
+    assert frame.explode("entities").unnest("entities")["mention_text"].to_list() == ["Acme", "Acme"]
     assert frame.schema["published_at"] == pl.Datetime("us", "UTC")
 
 

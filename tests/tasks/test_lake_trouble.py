@@ -12,23 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.lake import Lake, LakeDamaged, LakeFull, LakeReadOnly, LakeTooNew, NightLocked
+from tests.rows import files_below, ticks
 
 NIGHT = date(2026, 11, 20)
 NEXT = NIGHT + timedelta(days=1)
 
 
-def ticks(*values: int) -> pa.Table:
-    return pa.table({"article_id": [f"a{value}" for value in values], "value": pa.array(values, pa.int64())})
-
-
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake.open(str(tmp_path / "lake"))
-
-
-def files_below(lake: Lake, folder: str) -> set[str]:
-    base = Path(lake.root)
-    return {path.relative_to(base).as_posix() for path in (base / folder).rglob("*") if path.is_file()}
 
 
 def test_a_second_run_of_a_night_is_refused_by_name(lake: Lake) -> None:
