@@ -200,19 +200,20 @@ def load(given: str | None = None, *, lake: str | None = None) -> Settings:
         settings = Settings(**values)
     except ValidationError as error:
         said = f"the settings in {path} are not allowed:\n  " + "\n  ".join(
-            _said(problem) for problem in error.errors()
+            _said(problem, secrets) for problem in error.errors()
         )
-        for name, secret in secrets.items():
-            said = said.replace(secret, f"${{{name}}}")
         raise SettingsRefused(said) from None
     return settings.model_copy(update={"home": home, "lake": values["lake"]})
 
 
-def _said(problem: Mapping[str, Any]) -> str:
-    """One thing that is wrong, with what was given where that is short and plain."""
-    where, given = ".".join(str(part) for part in problem["loc"]), problem["input"]
-    shown = f" (given: {str(given)[:80]!r})" if isinstance(given, str | int | float) else ""
-    return f"{where}: {problem['msg']}{shown}"
+def _said(problem: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+    """One thing that is wrong, with what was given where that is short and plain; secrets go before anything is cut or quoted."""
+    where, given, message = ".".join(str(part) for part in problem["loc"]), str(problem["input"]), problem["msg"]
+    for name, secret in secrets.items():
+        if secret:
+            given, message = (part.replace(secret, f"${{{name}}}") for part in (given, message))
+    shown = f" (given: {given[:80]!r})" if isinstance(problem["input"], str | int | float) else ""
+    return f"{where}: {message}{shown}"
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str], secrets: Mapping[str, str]) -> None:

@@ -132,8 +132,15 @@ def _may_be_new(candidate: _Candidate, terms: Terms, into: Intake) -> bool:
 
 
 def _earlier_form(candidate: _Candidate, kept: Kept) -> RawRow | None:
-    row = candidate.delivered
-    return kept.earlier_form(redacted(row.origin), row.position, _cut(row.payload)) if kept.read_otherwise else None
+    if not kept.read_otherwise:
+        return None
+    row, payload = candidate.delivered, _cut(candidate.delivered.payload)
+    before = kept.earlier_form(redacted(row.origin), row.position, payload)
+    if before is None or (payload is not None and before.payload == payload):
+        return before
+    then = (before.published_text, before.url, before.title, before.body)
+    today = (_storable(row.published_text), text.address(row.url), text.title(row.title), text.body(row.body))
+    return before if any(a is not None and a == b for a, b in zip(then, today, strict=True)) else None
 
 
 def _renew(config: SourceConfig, row: RawRow, candidate: _Candidate, terms: Terms, into: Intake) -> None:

@@ -37,8 +37,10 @@ class Kept:
         """What a row of another id may have been before the settings changed; its place, and its payload as it would be stored."""
         if not self.read_otherwise:
             return None
-        found = self._by_payload.get(payload) if payload is not None else None
-        return found or self._by_place.get((origin, position))
+        there = self._by_place.get((origin, position))
+        if payload is None or (there is not None and there.payload == payload):
+            return there
+        return self._by_payload.get(payload) or there
 
     @cached_property
     def _by_payload(self) -> Mapping[str, RawRow]:

@@ -40,7 +40,7 @@ def publish(lake_url: str, *, night: dt.date, run_id: str) -> Published:
     stage = lake.stage(night)
     tables: dict[str, pa.Table] = {"raw": lake.read("raw", nights=[night])}
     tables |= {name: stage.read(name) for name in STAGED}
-    changed = not lake.published(night) or any(
+    changed = not lake.shows("raw", night) or any(
         not table.equals(lake.read(name, nights=[night])) for name, table in tables.items()
     )
     if changed:

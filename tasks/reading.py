@@ -72,7 +72,10 @@ def read_source(
     read = reader(config.kind)
     before = SourceState.from_json(lake.read_state(state_name(config.name)), config.name)
     rows = Kept.of(kept, read_otherwise=before.read_otherwise(config, terms.night))
-    remembered = before.validators(config, terms.night) if terms.window is None else {}
+    known = (
+        before.night == terms.night.isoformat() or not rows.rows
+    )  # else "unchanged" cannot say which rows are tonight's
+    remembered = before.validators(config, terms.night) if terms.window is None and known else {}
     fetcher = Fetcher(_limits(config, config.max_bytes), remembered=remembered, last_asked=last_asked)
     intake = Intake()
     try:
@@ -162,7 +165,7 @@ def _state(
     after = before.with_times(latest_published_at=intake.latest_published_at, now=terms.now)
     if not intake.unreadable or terms.night.isoformat() not in before.nights:
         after = after.with_night(config, terms.night)
-    if terms.window is not None:
+    if terms.window is not None or terms.closed_at is not None:  # a part of each document was taken
         return after
     documents = _carried(before, terms)
     failed = {bad.origin for bad in intake.unreadable}

@@ -121,7 +121,7 @@ def score(
 
 def _as_now(published: pl.DataFrame, articles: pl.DataFrame) -> pl.DataFrame:
     """The published scores of these articles: the same text, so the same score, with address and times as they may have been corrected."""
-    shared = ["url", "published_at", "first_seen_at"]
+    shared = ["source", "url", "published_at", "first_seen_at"]
     return published.drop(shared).join(articles.select(*KEY, *shared), on=KEY).select(published.columns)
 
 

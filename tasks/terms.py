@@ -36,7 +36,7 @@ class Terms:
         """Whether the time of a new row leaves it to tonight."""
         if self.window is not None:
             return self.take_undated if published_at is None else published_at in self.window
-        return published_at is None or self.closed_at is None or published_at < self.closed_at
+        return self.closed_at is None or (published_at is not None and published_at < self.closed_at)
 
     def send_away(self, before: datetime | None, corrected: datetime | None) -> bool:
         """Whether a row of tonight leaves it when its time is corrected."""

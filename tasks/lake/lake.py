@@ -142,6 +142,12 @@ class Lake:
         """True when a publishing commit of `night` exists."""
         return any(commit.publish and commit.night == night for commit in self._log().commits)
 
+    def shows(self, table: str, night: date) -> bool:
+        """True when readers find the last commit of `table` for `night`, and not an older one or none."""
+        now = self._log()
+        held = now.latest_published().get((table, night))
+        return held is not None and held[1] == now.latest(table)[night]
+
     def read(
         self,
         table: str,
