@@ -1,8 +1,11 @@
 """A desk that has run both nights of the shipped sample, as a person would run it: the command line in a process of its own."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +34,19 @@ class Desk:
             "PREFECT_HOME": str(self.home / "prefect"),
         }
         command = [sys.executable, "-m", "flows", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment | environ, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        # Files, and not pipes, which the temporary Prefect server of a killed run would keep open for ever.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment | environ, stdout=out, stderr=err, start_new_session=True
+            )
+            try:
+                code = process.wait(timeout)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
     def run_nights(self, *nights: str, lake: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
         """`nightdesk run` over these nights."""
