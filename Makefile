@@ -18,7 +18,7 @@ install: $(STAMP)  ## the virtual environment, every version locked
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"nightdesk needs Python 3.11, but $(PYTHON) is {v[0]}.{v[1]}; say where it is: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt hatchling editables
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt hatchling editables setuptools setuptools-scm
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $@
 
@@ -46,7 +46,7 @@ format: $(STAMP)  ## put the code into its standard form
 	$(BIN)/ruff check --fix .
 
 lock: $(STAMP)  ## write constraints.txt from what is installed
-	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//; s/+cu[0-9]*//'; } > constraints.tmp
+	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu//; s/+cu[0-9]*//'; } > constraints.tmp
 	mv constraints.tmp constraints.txt
 
 offline: $(STAMP)  ## prove that nothing calls home: run and tests with no network but loopback (needs Linux and root)
