@@ -25,14 +25,28 @@ class DailyEntitySentiment(Row):
     positive: Annotated[int, Column(INT32, "Of those articles, the positive ones.", between=(0, None))]
     mean_score: Annotated[float, Column(FLOAT32, "Mean sentiment_score of the articles, -1 to 1.", between=(-1.0, 1.0))]
     negative_share: Annotated[float, Column(FLOAT32, "negative / articles, 0 to 1.", between=(0.0, 1.0))]
+    mean_entity_score: Annotated[
+        float | None,
+        Column(
+            FLOAT32,
+            "Mean of the articles' entity_sentiment_score of it, -1 to 1; null where none has one.",
+            between=(-1.0, 1.0),
+        ),
+    ] = None
     available_at: Annotated[AwareDatetime, Column(UTC_TIME, "When the row could first be read, UTC.")]
     model_digest: Annotated[str, Column(STRING, "Digest of the model that scored them.", length=(1, None))]
+    abstained: Annotated[
+        int | None,
+        Column(
+            INT32, "Of those articles, the ones whose label is too unsure to count; null before 0.2.", between=(0, None)
+        ),
+    ] = None
 
 
 def _unlabelled(table: pa.Table) -> pa.Array | pa.ChunkedArray:
     left = table.column("articles").cast(pa.int64())
-    for label in SENTIMENT:
-        left = pc.subtract(left, table.column(label).cast(pa.int64()))
+    for counted in (*SENTIMENT, "abstained"):
+        left = pc.subtract(left, pc.fill_null(table.column(counted).cast(pa.int64()), 0))
     return left
 
 
@@ -47,7 +61,7 @@ CONTRACT = Contract(
             column="articles",
             rule="sums_labels",
             name="articles_without_label",
-            says="the sum of negative, neutral and positive",
+            says="the sum of negative, neutral, positive and abstained",
             between=(0, 0),
             compute=_unlabelled,
         ),

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import pyarrow as pa
 
-from data_contracts.labelled import EntitySentimentExample, Example, Labelled, NerExample, SentimentExample, iob2_breach
+from data_contracts.labelled import (
+    EntitySentimentExample,
+    Example,
+    Labelled,
+    NerExample,
+    SentimentExample,
+    SummaryExample,
+    TopicsExample,
+    iob2_breach,
+)
+from data_contracts.labelled_lines import MAX_TOPIC_CHARACTERS
 from data_contracts.labels import NER_TAGS, SENTIMENT
 from data_contracts.schema import INT32, STRING, Column, Contract, Derived, Order, Row, struct_list
 from data_contracts.validate import Verdict, check
@@ -80,6 +90,56 @@ class EntitySentimentRow(Row):
     entities: Annotated[list[SpanRow], Column(struct_list(SpanRow), "The entities; may be none.", nested=SpanRow)]
 
 
+class TopicRow(Row):
+    """One topic of a text."""
+
+    topic: Annotated[
+        str,
+        Column(
+            STRING,
+            "What the text is about.",
+            length=(1, MAX_TOPIC_CHARACTERS),
+            matches=r"^\S(?:.*\S)?$",
+            pattern_says="text without space around it",
+        ),
+    ]
+
+
+class TopicsRow(Row):
+    """One text and its topics."""
+
+    line: Annotated[int, Column(INT32, "Line of the file, from 1.", between=(1, None))]
+    text: Annotated[
+        str,
+        Column(
+            STRING, "The text.", length=(1, MAX_TEXT_CHARACTERS), matches=r"\S", pattern_says="more than white space"
+        ),
+    ]
+    topics: Annotated[list[TopicRow], Column(struct_list(TopicRow), "Its topics; may be none.", nested=TopicRow)]
+
+
+class SummaryRow(Row):
+    """One article and its summary."""
+
+    line: Annotated[int, Column(INT32, "Line of the file, from 1.", between=(1, None))]
+    text: Annotated[
+        str,
+        Column(
+            STRING, "The article.", length=(1, MAX_TEXT_CHARACTERS), matches=r"\S", pattern_says="more than white space"
+        ),
+    ]
+    summary: Annotated[
+        str,
+        Column(
+            STRING,
+            "What people summed it up as.",
+            length=(1, MAX_TEXT_CHARACTERS),
+            matches=r"\S",
+            pattern_says="more than white space",
+        ),
+    ]
+
+
 def _past_the_end(table: pa.Table) -> pa.Array:
     """Characters by which the last entity of each text leaves it; at most 0 for a span within."""
     rows = zip(table.column("text").to_pylist(), table.column("entities").to_pylist(), strict=True)
@@ -127,6 +187,20 @@ LABELLED: dict[str, Contract] = {
             )
         },
     ),
+    "topics": Contract(
+        name="labelled.topics",
+        row=TopicsRow,
+        says="Texts with what they are about.",
+        key=("line",),
+        nested_contracts={
+            "topics": Contract(
+                name="labelled.topics.topics", row=TopicRow, says="The topics of labelled.topics, one row each."
+            )
+        },
+    ),
+    "summary": Contract(
+        name="labelled.summary", row=SummaryRow, says="Articles with a summary that people wrote.", key=("line",)
+    ),
 }
 
 
@@ -152,3 +226,7 @@ def _row(example: Example, line: int) -> Row:
         case EntitySentimentExample():
             spans = [SpanRow(start=span.start, end=span.end, label=span.label) for span in example.entities]
             return EntitySentimentRow(line=line, text=example.text, entities=spans)
+        case TopicsExample():
+            return TopicsRow(line=line, text=example.text, topics=[TopicRow(topic=topic) for topic in example.topics])
+        case SummaryExample():
+            return SummaryRow(line=line, text=example.text, summary=example.summary)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AwareDatetime
 
 from data_contracts.labels import ENTITY_TYPES, SENTIMENT
-from data_contracts.schema import DATE, FLOAT32, INT32, STRING, UTC_TIME, Column, Contract, Order, Row
+from data_contracts.schema import BOOL, DATE, FLOAT32, INT32, STRING, UTC_TIME, Column, Contract, Order, Row
 
 
 class EntityMention(Row):
@@ -27,12 +27,25 @@ class EntityMention(Row):
     sentiment_score: Annotated[
         float, Column(FLOAT32, "The article's p_positive - p_negative, -1 to 1.", between=(-1.0, 1.0))
     ]
+    entity_sentiment: Annotated[
+        str | None,
+        Column(STRING, "What is said of it in particular; null where no model was asked.", one_of=SENTIMENT),
+    ] = None
+    entity_sentiment_score: Annotated[
+        float | None,
+        Column(FLOAT32, "Of it in particular: p_positive - p_negative, -1 to 1.", between=(-1.0, 1.0)),
+    ] = None
+    relevance: Annotated[
+        float | None,
+        Column(FLOAT32, "Weight of the sentences that mention it over that of all, 0 to 1.", between=(0.0, 1.0)),
+    ] = None
     published_at: Annotated[AwareDatetime, Column(UTC_TIME, "When the article was published, UTC.")]
     first_seen_at: Annotated[AwareDatetime, Column(UTC_TIME, "When this system first saw it, UTC.")]
     scored_at: Annotated[AwareDatetime, Column(UTC_TIME, "When it was scored, UTC.")]
     available_at: Annotated[AwareDatetime, Column(UTC_TIME, "When the row could first be read, UTC.")]
     source: Annotated[str, Column(STRING, "The source's name in the settings.", length=(1, 200))]
     model_digest: Annotated[str, Column(STRING, "Digest of the model that scored it.", length=(1, None))]
+    abstained: Annotated[bool | None, Column(BOOL, "The article's, see scored_articles; null before 0.2.")] = None
 
 
 CONTRACT = Contract(

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from data_contracts.labels import ENTITY_TYPES, SENTIMENT
 from data_contracts.schema import (
+    BOOL,
     DATE,
     FLOAT32,
     INT32,
@@ -33,6 +34,18 @@ class ScoredEntity(Row):
     ner_score: Annotated[float, Column(FLOAT32, "Calibrated probability of the mention, 0 to 1.", between=(0.0, 1.0))]
     mention_start: Annotated[int, Column(INT32, "First character.", between=(0, None))]
     mention_end: Annotated[int, Column(INT32, "One past the last character.", between=(1, None))]
+    entity_sentiment: Annotated[
+        str | None,
+        Column(STRING, "What is said of it in particular; null where no model was asked.", one_of=SENTIMENT),
+    ] = None
+    entity_sentiment_score: Annotated[
+        float | None,
+        Column(FLOAT32, "Of it in particular: p_positive - p_negative, -1 to 1.", between=(-1.0, 1.0)),
+    ] = None
+    relevance: Annotated[
+        float | None,
+        Column(FLOAT32, "Weight of the sentences that mention it over that of all, 0 to 1.", between=(0.0, 1.0)),
+    ] = None
 
 
 class ScoredArticle(Row):
@@ -64,7 +77,21 @@ class ScoredArticle(Row):
         list[ScoredEntity],
         Column(struct_list(ScoredEntity), "The mentions in order of appearance.", nested=ScoredEntity),
     ]
+    topics: Annotated[
+        list[str] | None,
+        Column(pa.list_(STRING), "Topics with a probability of at least 0.5; null where no model was asked."),
+    ] = None
+    summary: Annotated[
+        str | None,
+        Column(STRING, "The sentences of the body that carry it, a line each; null without a body or a model."),
+    ] = None
     model_digest: Annotated[str, Column(STRING, "Digest of the model that scored it.", length=(1, None))]
+    abstained: Annotated[
+        bool | None,
+        Column(
+            BOOL, "Its label's probability is below min_confidence, so no count of a label has it; null before 0.2."
+        ),
+    ] = None
 
 
 def _probability_sum(table: pa.Table) -> pa.Array | pa.ChunkedArray:
