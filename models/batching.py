@@ -17,11 +17,15 @@ from models.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tensors of one batch, each (windows, tokens of the longest): ids and shapes int64, mask int64 with 1 for what is not padding."""
+    """Tensors of one batch, int64, (windows, tokens of the longest) each; mask is 1 for what is not padding.
+
+    `owners` (windows,) numbers the text each window belongs to, which only heads that read a text's windows together look at.
+    """
 
     ids: torch.Tensor
     mask: torch.Tensor
     shapes: torch.Tensor
+    owners: torch.Tensor
 
 
 def plan(lengths: Sequence[int], *, token_budget: int) -> list[list[int]]:
@@ -36,8 +40,14 @@ def plan(lengths: Sequence[int], *, token_budget: int) -> list[list[int]]:
     return batches
 
 
-def collate(windows: Sequence[Window], *, pad_id: int, device: torch.device | str = "cpu") -> Batch:
-    """One batch from windows, padded at the right to the longest."""
+def collate(
+    windows: Sequence[Window],
+    *,
+    pad_id: int,
+    owners: Sequence[int] | None = None,
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """One batch from windows, padded at the right to the longest; without `owners` every window is a text of its own."""
     longest = max(len(window.ids) for window in windows)
     ids = np.full((len(windows), longest), pad_id, dtype=np.int64)
     mask = np.zeros((len(windows), longest), dtype=np.int64)
@@ -45,4 +55,5 @@ def collate(windows: Sequence[Window], *, pad_id: int, device: torch.device | st
     for row, window in enumerate(windows):
         length = len(window.ids)
         ids[row, :length], mask[row, :length], shapes[row, :length] = window.ids, 1, window.shapes
-    return Batch(*(torch.from_numpy(array).to(device) for array in (ids, mask, shapes)))
+    owned = np.asarray(range(len(windows)) if owners is None else owners, dtype=np.int64)
+    return Batch(*(torch.from_numpy(array).to(device) for array in (ids, mask, shapes, owned)))

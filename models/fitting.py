@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import math
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +15,26 @@ import torch
 import torch.distributed
 from torch import nn
 
-from models import bundle as bundles
 from models import checkpoint as checkpoints
-from models.batching import collate
-from models.contamination import text_hashes
-from models.encoder import Encoder, load_trunk, locate
+from models import tuning
+from models.averaging import Averaged
+from models.calibrating import fresh
+from models.compress.distil import Distillation, Lesson
+from models.dropout import quicken
+from models.encoder import Encoder
+from models.epochs import Epochs
 from models.evaluation import Evaluation, Judged, judge
-from models.heads import IGNORED
-from models.items import Item, make_items
-from models.manifest import Manifest, package_versions
-from models.network import Network, Trunk
+from models.items import Item, head_options, make_items
+from models.losses import Diverged, batch_loss
+from models.network import Network
 from models.optimiser import freeze, make_optimiser
+from models.outcome import conclude
 from models.recipe import Recipe, RecipeRefused, TaskData
-from models.schedule import Step, epoch_steps, learning_rate_factor, share
+from models.rows import learn_rows
+from models.schedule import Step, learning_rate_factor, share
+from models.starting import begin
 
+_START = 0  # draws the heads' first weights, the same for every seed of a recipe, so that trainings can be averaged
 _RESUMABLE = frozenset({"epochs", "patience"})  # what a resumed training may change in its recipe
 
 logger = logging.getLogger(__name__)
@@ -48,9 +54,16 @@ class Fitting:
     network: Network
     wrapped: nn.Module
     items: Mapping[str, list[Item]]
+    epochs: Epochs
     optimiser: torch.optim.Optimizer
+    averaged: Averaged
+    lesson: Lesson | None = None
+    learnt: frozenset[str] = frozenset()  # hashes of texts it has learnt from otherwise: before, or through teachers
+    pause: Callable[[Fitting], None] = lambda _: None
     epochs_done: int = 0
+    epoch_step: int = 0  # steps done of the epoch under way
     step: int = 0
+    losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # of the epoch under way, by task
     best: float = -math.inf
     best_epoch: int = 0
     best_weights: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
@@ -68,16 +81,32 @@ class Fitting:
         world: int,
         wrap: Callable[[nn.Module], nn.Module],
         allow_hub: bool,
+        distillation: Distillation | None = None,
     ) -> Fitting:
         """A training before its first step; every rank starts from the same weights."""
-        directory = locate(trunk, allow_hub=allow_hub)
-        encoder = Encoder.from_directory(directory)
         with torch.random.fork_rng():
-            torch.manual_seed(recipe.seed)
-            body = Trunk(load_trunk(directory, dropout=recipe.dropout), word_shapes=recipe.word_shapes)
-            network = Network(body, tuple(data), dropout=recipe.dropout, pooling=recipe.pooling)
+            torch.manual_seed(_START)
+            options = head_options(data, recipe)
+            start = begin(trunk, tuple(data), options, word_shapes=recipe.word_shapes, allow_hub=allow_hub)
+        encoder, network = start.encoder, start.network
         freeze(network, recipe.freeze_layers)
         network.to(_device())
+        quicken(network, recipe)
+        encoder = tuning.prepare(network, encoder, recipe)
+        items = {task: make_items(network.head(task), encoder, parts, recipe) for task, parts in data.items()}
+        lesson = None if distillation is None else Lesson(distillation, network, encoder)
+        learnt = start.learnt | (frozenset() if lesson is None else lesson.learnt())
+        data = {
+            task: dataclasses.replace(parts, dev=fresh(network.head(task), parts.dev, learnt))
+            for task, parts in data.items()
+        }
+        if lesson is not None:
+            for task, some in items.items():
+                some.extend(lesson.unlabelled(network.head(task), encoder, recipe, like=some[0]))
+        if network.device.type == "cpu":
+            learn_rows(
+                network.trunk.encoder, (one.ids for some in items.values() for item in some for one in item.windows)
+            )
         return cls(
             name=trunk,
             recipe=recipe,
@@ -88,34 +117,63 @@ class Fitting:
             encoder=encoder,
             network=network,
             wrapped=wrap(network),
-            items={task: make_items(network.head(task), encoder, parts, recipe) for task, parts in data.items()},
+            items=items,
+            epochs=Epochs(items=items, data=data, network=network, encoder=encoder, recipe=recipe),
             optimiser=make_optimiser(network, recipe),
+            averaged=Averaged(network, kind=recipe.averaging, ema_decay=recipe.ema_decay),
+            lesson=lesson,
+            learnt=learnt,
         )
 
     def epoch(self) -> dict[str, float]:
-        """Learn from every item once, measure on dev; the figures are named TASK.FIGURE, losses are means over the epoch."""
-        losses: dict[str, list[float]] = {task: [] for task in self.data}
+        """Learn from every item once, measure on dev; the figures are named TASK.FIGURE, losses are means over the epoch.
+
+        Every `checkpoint_steps` steps `pause` is called, and random choices begin anew from what the step is called, not from what was drawn
+        before it: so an epoch can be gone on with from there.
+        """
+        steps, items = self.epochs.steps(self.epochs_done), self.epochs.items(self.epochs_done)
         devices = [self.network.device] if self.network.device.type == "cuda" else []
+        every = self.recipe.checkpoint_steps or len(steps)
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(
-                int(np.random.SeedSequence([self.recipe.seed, self.epochs_done, self.rank]).generate_state(1)[0])
-            )
             self.wrapped.train()
-            for step in self._steps():
-                losses[step.task].append(self._learn(step))
-        self.epochs_done += 1
-        metrics = {f"{task}.loss": float(np.mean(values)) for task, values in losses.items()}
-        metrics.update(self._measure())
-        self._choose(metrics["dev"])
+            while self.epoch_step < len(steps):
+                if self.epoch_step % every == 0:
+                    torch.manual_seed(self._seed())
+                step = steps[self.epoch_step]
+                self.losses.setdefault(step.task, []).append(self._learn(step, items[step.task]))
+                self.epoch_step += 1
+                if self.epoch_step % every == 0 and self.epoch_step < len(steps):
+                    self.pause(self)
+        self.epochs_done, self.epoch_step = self.epochs_done + 1, 0
+        shared = self.recipe.auxiliary_epochs if any(parts.auxiliary for parts in self.data.values()) else 0
+        first = shared or (self.recipe.epochs + 1) // 2
+        self.averaged.end_epoch(epoch=self.epochs_done, first=first)
+        metrics = {f"{task}.loss": float(np.mean(values)) for task, values in self.losses.items()}
+        self.losses = {}
+        with self.averaged.applied():
+            try:
+                metrics.update(self._measure())
+            except FloatingPointError as error:
+                raise self._diverged(metrics) from error
+            self._choose(metrics["dev"])
+        if self.finished and not self.best_weights:
+            raise self._diverged(metrics)
         return metrics
 
-    def _steps(self) -> list[Step]:
-        lengths = {task: [len(item.window.ids) for item in items] for task, items in self.items.items()}
-        return epoch_steps(lengths, batch_size=self.recipe.batch_size, seed=self.recipe.seed, epoch=self.epochs_done)
+    def _diverged(self, metrics: Mapping[str, float]) -> Diverged:
+        losses = ", ".join(f"{name} {value:g}" for name, value in sorted(metrics.items()) if name.endswith(".loss"))
+        return Diverged(
+            f"after epoch {self.epochs_done} of the training for {self.output} there is no figure on dev ({losses}); allowed: a recipe whose "
+            f"loss stays a number, such as a learning_rate below {self.recipe.learning_rate:g}"
+        )
 
-    def _learn(self, step: Step) -> float:
-        steps = sum(-(-len(items) // self.recipe.batch_size) for items in self.items.values())
-        total = steps * self.recipe.epochs
+    def _seed(self) -> int:
+        """A seed for the steps from here on: of (seed, epoch, rank), and within an epoch of the step."""
+        place = [self.recipe.seed, self.epochs_done, self.rank, *([self.epoch_step] if self.epoch_step else [])]
+        return int(np.random.SeedSequence(place).generate_state(1)[0])
+
+    def _learn(self, step: Step, items: Sequence[Item]) -> float:
+        total = self.epochs.total
         factor = learning_rate_factor(self.step, total=total, warmup=max(1, round(self.recipe.warmup_share * total)))
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * factor
@@ -123,33 +181,28 @@ class Fitting:
         count = sum(len(part) for part in parts)
         loss = 0.0
         for part in parts:
-            partial = self._loss(step.task, [self.items[step.task][index] for index in part]) * (len(part) / count)
+            partial = self._loss(step.task, [items[index] for index in part]) * (len(part) / count)
             partial.backward()  # type: ignore[no-untyped-call]
             loss += partial.item()
+        tuning.before_step(self.network, self.recipe)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.max_gradient_norm)
         self.optimiser.step()
+        tuning.after_step(self.network, self.recipe, step=self.step + 1, total=total)
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
+        self.averaged.update(step=self.step, total=total)
         return loss
 
     def _loss(self, task: str, items: list[Item]) -> torch.Tensor:
-        device = self.network.device
-        batch = collate([item.window for item in items], pad_id=self.encoder.pad_id, device=device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            logits = self.wrapped(task, batch.ids, batch.mask, batch.shapes)
-        width = 1 if self.network.head(task).level == "text" else batch.ids.shape[1]
-        targets = np.full((len(items), width), IGNORED, dtype=np.int64)
-        for row, item in enumerate(items):
-            targets[row, : len(item.target)] = item.target
-        gold = torch.from_numpy(targets).to(device).reshape(-1)
-        summed = nn.functional.cross_entropy(
-            logits.float().reshape(len(gold), -1),
-            gold,
-            ignore_index=IGNORED,
-            label_smoothing=self.recipe.label_smoothing,
-            reduction="sum",
+        return batch_loss(
+            task,
+            items,
+            network=self.network,
+            wrapped=self.wrapped,
+            recipe=self.recipe,
+            pad_id=self.encoder.pad_id,
+            lesson=self.lesson,
         )
-        return summed / (gold != IGNORED).sum().clamp(min=1) * self.recipe.loss_weights.get(task, 1.0)
 
     def _measure(self) -> dict[str, float]:
         metrics: dict[str, float] = {}
@@ -167,10 +220,11 @@ class Fitting:
 
     def evaluation(self, task: str, *, calibrated: bool = False) -> Evaluation:
         """The figures of the present weights on the task's dev part."""
-        judged = self._judge(task)
+        judged = self.judge(task)
         return judged.evaluate(judged.temperature() if calibrated else 1.0)
 
-    def _judge(self, task: str) -> Judged:
+    def judge(self, task: str) -> Judged:
+        """What the present weights say of the task's dev part."""
         recipe = self.recipe
         return judge(
             self.network,
@@ -199,7 +253,10 @@ class Fitting:
         """Write where the training stands beside its output, replacing the last such."""
         state = checkpoints.State(
             epoch=self.epochs_done,
+            epoch_step=self.epoch_step,
             step=self.step,
+            losses=self.losses,
+            averaged=self.averaged.count,
             best=self.best,
             best_epoch=self.best_epoch,
             finished=self.finished,
@@ -210,13 +267,14 @@ class Fitting:
             state=state,
             weights=self.network.state_dict(),
             best=self.best_weights,
+            average=self.averaged.weights,
             optimiser=self.optimiser,
         )
 
     def resume(self, directory: Path) -> None:
         """Go on from a checkpoint of the same recipe; epochs and patience may differ."""
-        state, weights, best = checkpoints.read(directory)
-        now = dataclasses.asdict(self.recipe)
+        state, weights, best, average = checkpoints.read(directory)
+        now = json.loads(json.dumps(dataclasses.asdict(self.recipe)))  # as the checkpoint holds it
         changed = sorted(name for name in now if now[name] != state.recipe.get(name) and name not in _RESUMABLE)
         if changed:
             raise RecipeRefused(
@@ -224,39 +282,18 @@ class Fitting:
             )
         self.network.load_state_dict(weights)
         checkpoints.restore_optimiser(directory, self.optimiser)
+        self.averaged.restore(average, state.averaged)
         self.epochs_done, self.step, self.best_weights = state.epoch, state.step, best
+        self.epoch_step, self.losses = state.epoch_step, {task: list(some) for task, some in state.losses.items()}
         self.best, self.best_epoch = state.best, state.best_epoch
         stopped_early = state.finished and all(now[name] == state.recipe.get(name) for name in _RESUMABLE)
         self.finished = state.epoch >= self.recipe.epochs or stopped_early
 
     def save(self) -> None:
-        """Bring back the best weights, calibrate and measure them on dev, write the bundle, drop the checkpoint."""
+        """Bring back the best weights, write the bundle, drop the checkpoint."""
         self.network.load_state_dict(dict(self.best_weights))
-        judged = {task: self._judge(task) for task in self.data}
-        temperatures = {task: one.temperature() for task, one in judged.items()}
-        metrics = {task: one.evaluate(temperatures[task]).metrics() for task, one in judged.items()}
-        recipe = self.recipe
-        manifest = Manifest(
-            trunk=self.name,
-            labels={task: self.network.head(task).labels for task in self.data},
-            temperatures=temperatures,
-            max_length=recipe.max_length,
-            overlap=recipe.overlap,
-            reading=recipe.reading,
-            pooling=recipe.pooling,
-            word_shapes=recipe.word_shapes,
-            vocabulary=self.encoder.tokenizer.get_vocab_size(),
-            examples={task: len(parts.train) for task, parts in self.data.items()},
-            metrics=metrics,
-            recipe=dataclasses.asdict(recipe),
-            packages=package_versions(),
-        )
-        texts = {
-            task: text_hashes(self.network.head(task).text(example) for example in parts.train)
-            for task, parts in self.data.items()
-        }
-        bundles.save(self.output, network=self.network, encoder=self.encoder, manifest=manifest, training_texts=texts)
-        shutil.rmtree(self._checkpoint_directory(), ignore_errors=True)
+        conclude(self)
+        checkpoints.remove(self._checkpoint_directory())
 
 
 def _device() -> torch.device:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from models.heads import HeadOptions
 from models.windows import Reading
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
@@ -32,9 +33,16 @@ class Manifest:
     reading: Reading  # how a text becomes windows, and what they weigh: models.windows
     pooling: str
     word_shapes: bool
+    crf: bool = False
+    label_features: tuple[str, ...] = ()
+    trunk_kind: str = "bert"  # or "bilstm"
+    quantization: str = ""  # or "int8"
+    members: tuple[str, ...] = ()  # of an ensemble: the folders of its bundles
+    teachers: tuple[str, ...] = ()  # digests of what it was distilled from
     vocabulary: int
     examples: Mapping[str, int]
     metrics: Mapping[str, Mapping[str, float]]
+    ece_before: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by task, before the temperature
     recipe: Mapping[str, Any]
     packages: Mapping[str, str]
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -55,7 +63,15 @@ class Manifest:
         """The manifest of a JSON text; ValueError, TypeError or KeyError where it is none."""
         fields = json.loads(text)
         fields["labels"] = {task: tuple(labels) for task, labels in fields["labels"].items()}
+        for name in ("label_features", "members", "teachers"):
+            fields[name] = tuple(fields[name])
         return cls(**fields)
+
+    def head_options(self) -> HeadOptions:
+        """How the heads are built, for use."""
+        return HeadOptions(
+            pooling=self.pooling, dropout=0.0, crf=self.crf, label_features=self.label_features, labels=self.labels
+        )
 
 
 def package_versions() -> dict[str, str]:

@@ -12,8 +12,8 @@ by its answers. 0 means that of the answers given with 80%, 80% are right. For t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +34,14 @@ class LabelScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """The figures of one task on one set, in [0, 1]. F1 is macro for texts, micro over entities for tags."""
+    """The figures of one task on one set, in [0, 1]. F1 is macro for texts, micro over entities for tags; `more` are a task's own, by name."""
 
     accuracy: float
     precision: float
     recall: float
     f1: float
     labels: tuple[LabelScore, ...]
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 def expected_calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:

@@ -16,11 +16,12 @@ from torch import nn
 
 from models.batching import Batch, collate, plan
 from models.encoder import TrunkRefused
-from models.heads import Head, head_class
+from models.heads import Head, HeadOptions, head_class
+from models.prefix import Prefix
 from models.shapes import SHAPES
 from models.windows import Window
 
-# A window's logits by task, (labels,) or (tokens of the text in it, labels); or what broke on it.
+# A window's logits by task, (outputs,) or (tokens of the text in it, outputs), of document heads (hidden,); or what broke on it.
 Outcome: TypeAlias = Mapping[str, NDArray[np.float32]] | Exception
 
 
@@ -33,17 +34,20 @@ class Trunk(nn.Module):
         config: Any = encoder.config
         self.hidden_size = int(config.hidden_size)
         self.shapes: nn.Embedding | None = None
+        self.prefix: Prefix | None = None  # what prefix tuning has learnt
         if word_shapes:
-            self.shapes = nn.Embedding(len(SHAPES), self.hidden_size, padding_idx=0)
+            foreign: Any = encoder
+            self.shapes = nn.Embedding(len(SHAPES), int(foreign.get_input_embeddings().embedding_dim), padding_idx=0)
             nn.init.zeros_(self.shapes.weight)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
         """Ids, mask and shapes (batch, tokens) -> hidden states (batch, tokens, hidden)."""
         model: Any = self.encoder
+        given = {"attention_mask": mask} if self.prefix is None else self.prefix.arguments(mask)
         if self.shapes is None:
-            output = model(input_ids=ids, attention_mask=mask)
+            output = model(input_ids=ids, **given)
         else:
-            output = model(inputs_embeds=model.get_input_embeddings()(ids) + self.shapes(shapes), attention_mask=mask)
+            output = model(inputs_embeds=model.get_input_embeddings()(ids) + self.shapes(shapes), **given)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
@@ -60,12 +64,10 @@ class Trunk(nn.Module):
 class Network(nn.Module):
     """A trunk and its heads, by task."""
 
-    def __init__(self, trunk: Trunk, tasks: Sequence[str], *, dropout: float, pooling: str) -> None:
+    def __init__(self, trunk: Trunk, tasks: Sequence[str], options: HeadOptions) -> None:
         super().__init__()
         self.trunk = trunk
-        self.heads = nn.ModuleDict(
-            {task: head_class(task)(trunk.hidden_size, dropout=dropout, pooling=pooling) for task in sorted(tasks)}
-        )
+        self.heads = nn.ModuleDict({task: head_class(task)(trunk.hidden_size, options) for task in sorted(tasks)})
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -83,18 +85,21 @@ class Network(nn.Module):
         assert isinstance(head, Head)
         return head
 
-    def forward(self, task: str, ids: torch.Tensor, mask: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
-        """One task's logits, (batch, labels) or (batch, tokens, labels), for ids, mask and shapes (batch, tokens)."""
-        logits: torch.Tensor = self.heads[task](self.trunk(ids, mask, shapes), mask)
+    def forward(self, task: str, batch: Batch) -> torch.Tensor:
+        """One task's logits, (windows, outputs) or (windows, tokens, outputs)."""
+        head = self.head(task)
+        logits: torch.Tensor = head(self.trunk(batch.ids, batch.mask, batch.shapes), batch)
+        if head.level == "document":
+            logits = head.combine(logits, batch.owners)
         for other in self.tasks:
             if other != task:
                 logits = logits + 0.0 * sum(parameter.sum() for parameter in self.heads[other].parameters())
         return logits
 
     def all_logits(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Every task's logits from one pass of the trunk."""
+        """Every task's logits (of document heads: vectors) from one pass of the trunk."""
         hidden = self.trunk(batch.ids, batch.mask, batch.shapes)
-        return {task: head(hidden, batch.mask) for task, head in self.heads.items()}
+        return {task: head(hidden, batch) for task, head in self.heads.items()}
 
 
 def run(network: Network, windows: Sequence[Window], *, pad_id: int, token_budget: int) -> list[Outcome]:

@@ -1,4 +1,9 @@
-"""Which parameters learn, how fast, and with how much weight decay."""
+"""Which parameters learn, how fast, and with how much weight decay.
+
+AdamW (Loshchilov and Hutter 2019). With a `layer_decay` below 1 the top layer of the trunk learns at the full rate and each layer below it so many
+times as fast as the one above, the embeddings slowest: what is general lies low and is to be kept (Howard and Ruder 2018; Sun et al. 2019,
+who found 0.95 best for BERT). Heads and word shapes, which are new, have their own factors. Does not cover: unfreezing a layer at a time.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +29,13 @@ def freeze(network: Network, layers: int) -> None:
 
 
 def make_optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; no weight decay for biases, norms and the shape embedding; heads and shapes at their own rates."""
+    """AdamW; no weight decay for biases, norms and the shape embedding; heads and shapes at their own rates, layers by their height."""
+    heights = _heights(network) if recipe.layer_decay < 1 else {}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        rate = recipe.learning_rate
+        rate = recipe.learning_rate * recipe.layer_decay ** heights.get(parameter, 0)
         if name.startswith("heads."):
             rate *= recipe.head_rate_factor
         elif name.startswith("trunk.shapes."):
@@ -43,3 +49,12 @@ def make_optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
         ],
         fused=True,
     )
+
+
+def _heights(network: Network) -> dict[nn.Parameter, int]:
+    """How many layers lie above each parameter of the encoder; above the embeddings, and whatever else stands outside the layers, all."""
+    stack = list(network.trunk.layers())
+    heights = dict.fromkeys(network.trunk.encoder.parameters(), len(stack))
+    for number, layer in enumerate(stack):
+        heights.update(dict.fromkeys(layer.parameters(), len(stack) - 1 - number))
+    return heights

@@ -1,7 +1,8 @@
 """Which examples make which step, and how fast each step learns: pure functions of seed, epoch and step, equal on every rank.
 
 A batch is made for all ranks together and then shared out, so the same steps are taken whatever the number of ranks, and every rank takes
-part in every one. Batches are grouped by length: shuffled, sorted within pools of fifty batches, cut, shuffled again.
+part in every one. Batches are grouped by length: shuffled, sorted within pools of fifty batches, cut, shuffled again. They are cut by a number of
+examples, or by a budget of tokens, padding included, so that a step of short sentences holds more of them than one of long ones.
 """
 
 from __future__ import annotations
@@ -22,25 +23,55 @@ class Step:
     items: tuple[int, ...]
 
 
-def epoch_steps(lengths: Mapping[str, Sequence[int]], *, batch_size: int, seed: int, epoch: int) -> list[Step]:
-    """An epoch's steps over the items of every task (given by their lengths in tokens), tasks in turn at random."""
+def epoch_steps(
+    lengths: Mapping[str, Sequence[int]],
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    batch_tokens: int = 0,
+    taken: Mapping[str, Sequence[int]] | None = None,
+) -> list[Step]:
+    """An epoch's steps over the items of every task (given by their lengths in tokens), tasks in turn at random.
+
+    With `batch_tokens` above 0 a batch is cut where (its longest) x (its number) would pass it, and `batch_size` says nothing. `taken` has
+    the indices of the items that this epoch learns from; without it, all.
+    """
     steps: list[Step] = []
     for number, task in enumerate(sorted(lengths)):
         chance = np.random.default_rng([seed, epoch, number])
-        steps.extend(
-            Step(task, tuple(batch)) for batch in _batches(lengths[task], batch_size=batch_size, chance=chance)
-        )
+        chosen = range(len(lengths[task])) if taken is None else taken[task]
+        mine = [lengths[task][index] for index in chosen]
+        batches = _batches(mine, batch_size=batch_size, batch_tokens=batch_tokens, chance=chance)
+        steps.extend(Step(task, tuple(chosen[place] for place in batch)) for batch in batches)
     order = np.random.default_rng([seed, epoch, len(lengths)]).permutation(len(steps))
     return [steps[index] for index in order]
 
 
-def _batches(lengths: Sequence[int], *, batch_size: int, chance: np.random.Generator) -> list[list[int]]:
+def _batches(
+    lengths: Sequence[int], *, batch_size: int, batch_tokens: int, chance: np.random.Generator
+) -> list[list[int]]:
     order = chance.permutation(len(lengths)).tolist()
-    pool = batch_size * _POOL_BATCHES
+    size = max(1, round(batch_tokens / np.mean(lengths))) if batch_tokens and lengths else batch_size
+    pool = size * _POOL_BATCHES
     batches: list[list[int]] = []
     for begin in range(0, len(order), pool):
         grouped = sorted(order[begin : begin + pool], key=lambda index: -lengths[index])
-        batches.extend(grouped[i : i + batch_size] for i in range(0, len(grouped), batch_size))
+        if batch_tokens:
+            batches.extend(_within(grouped, lengths, batch_tokens))
+        else:
+            batches.extend(grouped[i : i + batch_size] for i in range(0, len(grouped), batch_size))
+    return batches
+
+
+def _within(grouped: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Indices that come longest first, cut by the budget; one longer than the budget stands alone."""
+    batches: list[list[int]] = []
+    for index in grouped:
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= batch_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
     return batches
 
 

@@ -5,24 +5,32 @@ Kept apart from models.engine, which knows tables. Does not cover tables, or whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.assemble import assemble, assemble_body
 from models.bundle import Bundle
-from models.calibration import softmax
 from models.encoder import Encoded
-from models.heads import Mention
+from models.heads import EntityOpinion, Extract, Head, Mention
+from models.heads.topics import THRESHOLD
 from models.network import Outcome, run
-from models.windows import Window, covered, cut, pool, stitch
+from models.windows import Window, covered, cut
+
+Span: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextScore:
-    """What one bundle says of one text; `error` is why it says nothing."""
+    """What one bundle says of one text; `error` is why it says nothing.
+
+    `opine` answers for spans of characters, or for those that the head finds by itself; None where no head has opinions of entities.
+    """
 
     text: str = ""
     tokens_total: int = 0
@@ -30,6 +38,10 @@ class TextScore:
     windows: int = 0
     probabilities: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # of text heads, (labels,) by task
     mentions: tuple[Mention, ...] = ()
+    opine: Callable[[Sequence[Span] | None], list[EntityOpinion]] | None = None
+    named: bool = False  # whether it looks for entities at all
+    topics: tuple[str, ...] | None = None  # None where no head answers
+    extract: tuple[Extract, ...] | None = None  # sentences of the body that carry it
     error: str | None = None
 
 
@@ -82,13 +94,27 @@ class Scorer:
             return TextScore(error=f"the network broke on it: {_reason(errors[0])}")
         probabilities: dict[str, NDArray[np.float64]] = {}
         mentions: list[Mention] = []
+        opine: Callable[[Sequence[Span] | None], list[EntityOpinion]] | None = None
+        topics: tuple[str, ...] | None = None
+        extract: tuple[Extract, ...] | None = None
         for task in self.bundle.heads:
             head, temperature = self.network.head(task), self.bundle.manifest.temperatures[task]
-            logits = [one[task] for one in found]
+            said = [one[task] for one in found]
+            if task == "summary":
+                title = encoded.text.find("\n") + 1
+                body = assemble_body(head, encoded, windows, said, after=title)
+                extract = tuple(head.extract(encoded, body, temperature, after=title))
+                continue
+            rows = assemble(head, encoded, windows, said)
             if head.level == "text":
-                probabilities[task] = softmax(pool(windows, logits), temperature)
-            else:
-                mentions.extend(head.mentions(encoded, softmax(stitch(encoded, windows, logits), temperature)))
+                probabilities[task] = head.probabilities(rows, temperature)[0]
+            mentions.extend(head.mentions(encoded, rows, temperature))
+            if task == "entity_sentiment":
+                opine = partial(_opinions, head, encoded, rows, temperature)
+            elif task == "topics":
+                topics = tuple(
+                    label for label, chance in zip(head.labels, probabilities[task], strict=True) if chance >= THRESHOLD
+                )
         return TextScore(
             text=encoded.text,
             tokens_total=encoded.tokens,
@@ -96,7 +122,17 @@ class Scorer:
             windows=len(windows),
             probabilities=probabilities,
             mentions=tuple(mentions),
+            opine=opine,
+            named="ner" in self.bundle.heads,
+            topics=topics,
+            extract=extract,
         )
+
+
+def _opinions(
+    head: Head, encoded: Encoded, rows: NDArray[np.float64], temperature: float, spans: Sequence[Span] | None
+) -> list[EntityOpinion]:
+    return head.opinions(encoded, rows, temperature, spans=spans)
 
 
 def _reason(error: Exception) -> str:

@@ -63,12 +63,23 @@ def spans(total: int, *, size: int, overlap: int, max_windows: int | None = None
     return ranges
 
 
-def _parts(encoded: Encoded, reading: Reading) -> list[tuple[int, int]]:
+def parts(encoded: Encoded, reading: Reading) -> list[tuple[int, int]]:
     """Token ranges [start, stop), none empty, that are read apart from one another and cover the text."""
     if reading == "whole":
         return [(0, encoded.tokens)]
     borders = np.searchsorted(encoded.ends, sentence_ends(encoded.text)[:-1], side="right").tolist()
     return [(start, stop) for start, stop in itertools.pairwise([0, *borders, encoded.tokens]) if start < stop]
+
+
+def sentence_bounds(encoded: Encoded) -> list[tuple[int, int]]:
+    """The first and one past the last character of each sentence that has a token, in order, without the space around it."""
+    return [(int(encoded.starts[start]), int(encoded.ends[stop - 1])) for start, stop in parts(encoded, "sentences")]
+
+
+def sentence_of(encoded: Encoded, windows: Sequence[Window]) -> NDArray[np.int64]:
+    """(windows,) the number of the sentence, among those with a token, that each window begins in."""
+    begins = np.asarray([start for start, _ in parts(encoded, "sentences")], dtype=np.int64)
+    return np.searchsorted(begins, np.asarray([window.start for window in windows], dtype=np.int64), side="right") - 1
 
 
 def cut(
@@ -85,7 +96,7 @@ def cut(
     size = min(max_length, encoder.positions) - len(prefix) - len(suffix)
     before, after = np.zeros_like(prefix), np.zeros_like(suffix)
     windows: list[Window] = []
-    for rank, (begin, end) in enumerate(_parts(encoded, reading), start=1):
+    for rank, (begin, end) in enumerate(parts(encoded, reading), start=1):
         left = None if max_windows is None else max_windows - len(windows)
         if left == 0:
             break

@@ -2,8 +2,8 @@
 
 Words are what the tokenizer's own pre-tokenizer finds in the raw text, in training as in use: a training set's token such as "U.S." is
 four of them, the first tagged as the token is, the others as its continuation. So the head sees in training what a night will show it.
-Decoding is Viterbi over the words' log-probabilities with the forbidden transitions left out (Ramshaw and Marcus 1995 for the tags); a
-learned transition table, as in a conditional random field, is left out. A training set without one type (FiNER-ORD has no MISC) teaches
+Tags are IOB2 (Ramshaw and Marcus 1995), decoded by Viterbi over the words' scores with what IOB2 forbids left out; with the option `crf`
+the steps from tag to tag are learnt too (models.tagging, models.crf). A training set without one type (FiNER-ORD has no MISC) teaches
 that such words are O.
 """
 
@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from data_contracts.labels import NER_TAGS
+from models.batching import Batch
 from models.encoder import Encoded
-from models.heads import IGNORED, Answers, Example, Head, Level, Mention
+from models.heads import IGNORED, Answers, Average, Example, Head, HeadOptions, Level, Mention
 from models.metrics import Scores, tag_scores
+from models.tagging import Tagger, runs
 
 
 def inside_of(tag: str) -> str:
@@ -27,46 +29,20 @@ def inside_of(tag: str) -> str:
     return "I-" + tag[2:] if tag.startswith("B-") else tag
 
 
-def allowed_transitions(tags: Sequence[str]) -> NDArray[np.bool_]:
-    """(tags + 1, tags) whether a tag may follow another; the last row stands for the beginning of the text."""
-    rows = [[not tag.startswith("I-") or before[1:] == tag[1:] for tag in tags] for before in (*tags, "O")]
-    return np.asarray(rows, dtype=bool)
-
-
-def decode(probabilities: NDArray[np.float64], tags: Sequence[str]) -> NDArray[np.int64]:
-    """The likeliest allowed tags (words,) for probabilities (words, tags): each word's best where those are allowed, else Viterbi's."""
-    best: NDArray[np.int64] = probabilities.argmax(axis=1)
-    allowed = allowed_transitions(tags)
-    before = np.concatenate([[len(tags)], best[:-1]]) if len(best) else best
-    if allowed[before, best].all():
-        return best
-    return _viterbi(np.log(np.maximum(probabilities, 1e-12)), allowed)
-
-
-def _viterbi(scores: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    penalty = np.where(allowed, 0.0, -np.inf)
-    total = scores[0] + penalty[-1]
-    back = np.zeros(scores.shape, dtype=np.int64)
-    for word in range(1, len(scores)):
-        reach = total[:, None] + penalty[:-1]
-        back[word] = reach.argmax(axis=0)
-        total = reach.max(axis=0) + scores[word]
-    path = np.zeros(len(scores), dtype=np.int64)
-    path[-1] = total.argmax()
-    for word in range(len(scores) - 1, 0, -1):
-        path[word - 1] = back[word, path[word]]
-    return path
-
-
 class NerHead(Head):
-    """Dropout and one linear layer over every token."""
+    """Dropout and one linear layer over every token, and a tagger over the words."""
 
     task: ClassVar[str] = "ner"
     level: ClassVar[Level] = "word"
-    labels: ClassVar[tuple[str, ...]] = NER_TAGS
+    average: ClassVar[Average] = "micro"
+    labels: tuple[str, ...] = NER_TAGS
 
-    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Hidden (batch, tokens, hidden) -> logits (batch, tokens, labels)."""
+    def __init__(self, hidden_size: int, options: HeadOptions) -> None:
+        super().__init__(hidden_size, options)
+        self.tagger = Tagger(self.labels, crf=options.crf, label_features=options.label_features, ignored=IGNORED)
+
+    def forward(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Hidden (windows, tokens, hidden) -> logits (windows, tokens, labels)."""
         logits: torch.Tensor = self.linear(self.dropout(hidden))
         return logits
 
@@ -75,50 +51,92 @@ class NerHead(Head):
         return " ".join(example.tokens)
 
     def targets(self, example: Example, encoded: Encoded) -> NDArray[np.int64]:
-        """(words,) the tag's number of each word the tokenizer finds."""
+        """(words,) the tag's number of each word the tokenizer finds; with label features (words, 1 + widths)."""
         token, opens = _token_of(example, encoded)
         tags = [
             tag if first else inside_of(tag) for tag, first in zip((example.tags[i] for i in token), opens, strict=True)
         ]
         known = {tag: number for number, tag in enumerate(self.labels)}
-        return np.asarray([known.get(tag, IGNORED) for tag in tags], dtype=np.int64)
+        numbers = np.asarray([known.get(tag, IGNORED) for tag in tags], dtype=np.int64)
+        return self.tagger.targets(numbers, encoded)
 
-    def answers(self, example: Example, encoded: Encoded, probabilities: NDArray[np.float64]) -> Answers:
+    def loss(
+        self, logits: torch.Tensor, targets: torch.Tensor, *, smoothing: float = 0.0, soft: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The tagger's, of logits (windows, tokens, labels) and targets (windows, tokens) or (windows, tokens, 1 + widths)."""
+        return self.tagger.loss(logits, targets, smoothing=smoothing)
+
+    def emissions(self, encoded: Encoded, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logits (words, labels) with the label features' weights added."""
+        return self.tagger.emissions(encoded, logits)
+
+    def probabilities(self, logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
+        """Probabilities (words, labels) of one sentence's emissions (words, labels)."""
+        return self.tagger.probabilities(logits, temperature)
+
+    def calibration(
+        self, example: Example, encoded: Encoded, logits: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Every word's emissions, of a CRF the logarithms of its marginals, with its tag."""
+        rows = self.tagger.log_scores(self.emissions(encoded, logits), borders=self.tagger.borders(encoded))
+        targets = self.targets(example, encoded)[: len(logits)]
+        gold = targets if targets.ndim == 1 else targets[:, 0]
+        return rows[gold != IGNORED], gold[gold != IGNORED]
+
+    def answers(
+        self,
+        example: Example,
+        encoded: Encoded,
+        logits: NDArray[np.float64],
+        temperature: float = 1.0,
+        *,
+        given: bool = False,
+    ) -> Answers:
         """One tag for each of the example's own tokens, read at its first word; O where the tokenizer finds no word in it."""
+        emissions, borders = self.emissions(encoded, logits), self.tagger.borders(encoded)
+        probabilities = self.tagger.probabilities(emissions, temperature, borders=borders)
         token, opens = _token_of(example, encoded)
         words = np.flatnonzero(opens[: len(probabilities)])
-        seen = probabilities[words]
-        numbers = decode(seen, self.labels)
+        # a chain has learnt from all words, and is read at the tokens' first
+        chained = self.options.crf
+        numbers = (
+            self.tagger.decode(emissions, borders=borders)[words] if chained else self.tagger.decode(emissions[words])
+        )
         predicted, confidence = ["O"] * len(example.tokens), [1.0] * len(example.tokens)
-        for word, number, row in zip(words, numbers, seen, strict=True):
-            predicted[token[word]], confidence[token[word]] = self.labels[number], float(row[number])
-        return Answers(gold=tuple(example.tags), predicted=tuple(predicted), confidence=tuple(confidence))
+        for word, number in zip(words, numbers, strict=True):
+            predicted[token[word]], confidence[token[word]] = self.labels[number], float(probabilities[word, number])
+        return Answers(gold=tuple(example.tags), predicted=_lawful(predicted), confidence=tuple(confidence))
 
     def scores(self, answers: Sequence[Answers]) -> Scores:
         """Accuracy of words and micro figures of entities."""
         return tag_scores([one.gold for one in answers], [one.predicted for one in answers])
 
-    def mentions(self, encoded: Encoded, probabilities: NDArray[np.float64]) -> list[Mention]:
-        """The mentions in a text, in order; probabilities are (words, labels). A line break ends a mention: it parts title and paragraphs."""
-        numbers = decode(probabilities, self.labels)
-        named = np.flatnonzero(numbers != self.labels.index("O"))
+    def mentions(self, encoded: Encoded, logits: NDArray[np.float64], temperature: float = 1.0) -> list[Mention]:
+        """The mentions in a text, in order; logits are (words, labels). A line break ends a mention: it parts title and paragraphs."""
+        emissions, borders = self.emissions(encoded, logits), self.tagger.borders(encoded)
+        probabilities = self.tagger.probabilities(emissions, temperature, borders=borders)
+        numbers = self.tagger.decode(emissions, borders=borders)
         starts, ends = encoded.word_starts(), encoded.word_ends()
-        groups: list[list[int]] = []
-        for word in named.tolist():
-            begins = self.labels[numbers[word]].startswith("B-")
-            if begins or "\n" in encoded.text[ends[word - 1] : starts[word]]:
-                groups.append([word])
-            else:
-                groups[-1].append(word)
         return [
             Mention(
-                start=int(starts[words[0]]),
-                end=int(ends[words[-1]]),
-                type=self.labels[numbers[words[0]]][2:],
-                score=float(np.mean([probabilities[word, numbers[word]] for word in words])),
+                start=int(starts[first]),
+                end=int(ends[last]),
+                type=self.labels[numbers[first]][2:],
+                score=float(np.mean([probabilities[word, numbers[word]] for word in range(first, last + 1)])),
             )
-            for words in groups
+            for first, last in runs(numbers, self.labels, encoded)
         ]
+
+
+def _lawful(tags: Sequence[str]) -> tuple[str, ...]:
+    """IOB2 tags, where what goes on with nothing, since its beginning was within a token or at one without a word, begins an entity.
+
+    Which is how seqeval counts it, so no figure of entities depends on it.
+    """
+    return tuple(
+        f"B-{tag[2:]}" if tag.startswith("I-") and tag[2:] != before[2:] else tag
+        for before, tag in zip(("O", *tags), tags, strict=False)
+    )
 
 
 def _token_of(example: Example, encoded: Encoded) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

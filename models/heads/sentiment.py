@@ -14,9 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from data_contracts.labels import SENTIMENT
+from models.batching import Batch
 from models.encoder import Encoded
-from models.heads import Answers, Example, Head, Level
+from models.heads import Answers, Average, Example, Head, Level
 from models.metrics import Scores, text_scores
+
+_LEAST = 0.5  # below it the label that was chosen would be the less likely one
 
 
 class SentimentHead(Head):
@@ -24,16 +27,12 @@ class SentimentHead(Head):
 
     task: ClassVar[str] = "sentiment"
     level: ClassVar[Level] = "text"
-    labels: ClassVar[tuple[str, ...]] = SENTIMENT
+    average: ClassVar[Average] = "macro"
+    labels: tuple[str, ...] = SENTIMENT
 
-    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Hidden (batch, tokens, hidden), mask (batch, tokens) -> logits (batch, labels)."""
-        if self.pooling == "cls":
-            pooled = hidden[:, 0]
-        else:
-            weights = mask.unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
-        logits: torch.Tensor = self.linear(self.dropout(pooled))
+    def forward(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Hidden (windows, tokens, hidden) -> logits (windows, labels)."""
+        logits: torch.Tensor = self.linear(self.dropout(self.pooled(hidden, batch)))
         return logits
 
     def text(self, example: Example) -> str:
@@ -44,8 +43,28 @@ class SentimentHead(Head):
         """(1,) the label's number."""
         return np.asarray([self.labels.index(example.label)], dtype=np.int64)
 
-    def answers(self, example: Example, encoded: Encoded, probabilities: NDArray[np.float64]) -> Answers:
-        """The likeliest label; probabilities are (1, labels)."""
+    def soft_targets(self, example: Example) -> NDArray[np.float32] | None:
+        """(labels,) the share of annotators for the label, half at least; the rest for its neighbours in the order of labels; None if unknown."""
+        if example.agreement is None:
+            return None
+        label = self.labels.index(example.label)
+        near = [one for one in (label - 1, label + 1) if 0 <= one < len(self.labels)]
+        share = max(example.agreement / 100, _LEAST)
+        row = np.zeros(len(self.labels), dtype=np.float32)
+        row[label], row[near] = share, (1 - share) / len(near)
+        return row
+
+    def answers(
+        self,
+        example: Example,
+        encoded: Encoded,
+        logits: NDArray[np.float64],
+        temperature: float = 1.0,
+        *,
+        given: bool = False,
+    ) -> Answers:
+        """The likeliest label; logits are (1, labels)."""
+        probabilities = self.probabilities(logits, temperature)
         best = int(probabilities[0].argmax())
         return Answers(
             gold=(str(example.label),), predicted=(self.labels[best],), confidence=(float(probabilities[0, best]),)

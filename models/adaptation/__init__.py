@@ -1,0 +1,1 @@
+"""Continued pre-training, in parts: `models.adapting.adapt` puts them together."""

@@ -1,0 +1,152 @@
+"""A linear-chain conditional random field over the tags of words: what a tag is worth after another is learnt beside what a word says.
+
+Lafferty, McCallum and Pereira 2001; over a neural network's emissions as in Lample et al. 2016. A path of tags scores the sum of its words'
+emissions, of the steps from tag to tag (the first from the beginning of the text), and of its last tag's end; its probability is
+exp(score) over the sum of all allowed paths'. A step that breaks IOB2, an I- that continues nothing of its type, is allowed nowhere:
+not in training, decoding or marginals. Where the gold tags break it themselves, since a window was cut inside an entity, that one
+step is free.
+
+A linear head decodes with the same rules and nothing learnt (`Chain.of_rules`), so that both kinds of head differ in what they learn alone.
+Training runs in torch over batches; decoding runs in numpy over one text's words, after its windows were put together. Does not
+cover: chains of a higher order, semi-Markov segments, transitions that look at the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+# The optimiser moves every weight of a head by the same rate, and a table of transitions, which starts at nothing, has to get as far within
+# some hundred steps as a pretrained trunk's rate takes a logit: it is kept divided by this, which under Adam is a rate so many times higher.
+RATE = 10.0
+_BARRED = -1e4  # added to what is not allowed: exp of it is 0 in float32
+
+
+def _may_follow(tag: str, before: str) -> bool:
+    return not tag.startswith("I") or (before != "O" and before[1:] == tag[1:])
+
+
+def allowed_transitions(tags: Sequence[str]) -> NDArray[np.bool_]:
+    """(tags + 1, tags) whether a tag may follow another; the last row stands for the beginning of the text."""
+    return np.asarray([[_may_follow(tag, before) for tag in tags] for before in (*tags, "O")], dtype=bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """What steps are worth and which are allowed, (tags + 1, tags) with the beginning last, and what each end is worth, (tags,)."""
+
+    steps: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    allowed: NDArray[np.bool_]
+
+    @classmethod
+    def of_rules(cls, tags: Sequence[str]) -> Chain:
+        """The rules of IOB2 with nothing learnt."""
+        allowed = allowed_transitions(tags)
+        return cls(steps=np.zeros(allowed.shape), ends=np.zeros(len(tags)), allowed=allowed)
+
+    def viterbi(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
+        """The best allowed path (words,) for word scores (words, tags): emissions, or log-probabilities."""
+        scores = scores.astype(np.float64)
+        if not len(scores):
+            return np.zeros(0, dtype=np.int64)
+        best: NDArray[np.int64] = scores.argmax(axis=1)
+        if not self.steps.any() and not self.ends.any():
+            before = np.concatenate([[len(self.ends)], best[:-1]])
+            if self.allowed[before, best].all():
+                return best
+        steps = np.where(self.allowed, self.steps, -np.inf)
+        total = scores[0] + steps[-1]
+        back = np.zeros(scores.shape, dtype=np.int64)
+        for word in range(1, len(scores)):
+            reach = total[:, None] + steps[:-1]
+            back[word] = reach.argmax(axis=0)
+            total = reach.max(axis=0) + scores[word]
+        path = np.zeros(len(scores), dtype=np.int64)
+        path[-1] = (total + self.ends).argmax()
+        for word in range(len(scores) - 1, 0, -1):
+            path[word - 1] = back[word, path[word]]
+        return path
+
+    def marginals(self, emissions: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(words, tags) the probability of each tag at each word, over all allowed paths, by the forward-backward algorithm."""
+        words = len(emissions)
+        if not words:
+            return np.zeros(emissions.shape)
+        scores = emissions.astype(np.float64)
+        steps = np.where(self.allowed, self.steps, _BARRED)
+        forward, backward = np.empty(scores.shape), np.empty(scores.shape)
+        forward[0], backward[-1] = scores[0] + steps[-1], self.ends
+        for word in range(1, words):
+            forward[word] = _log_sum(forward[word - 1][:, None] + steps[:-1], axis=0) + scores[word]
+        for word in range(words - 2, -1, -1):
+            backward[word] = _log_sum(steps[:-1] + scores[word + 1] + backward[word + 1], axis=1)
+        both = forward + backward
+        probabilities = np.exp(both - both.max(axis=1, keepdims=True))
+        found: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
+        return found
+
+
+def _log_sum(values: NDArray[np.float64], *, axis: int) -> NDArray[np.float64]:
+    highest = values.max(axis=axis)
+    found: NDArray[np.float64] = highest + np.log(np.exp(values - np.expand_dims(highest, axis)).sum(axis=axis))
+    return found
+
+
+class Crf(nn.Module):
+    """The learnt steps (tags + 1, tags) and ends (tags,) of a chain, both nothing at first."""
+
+    allowed: torch.Tensor
+
+    def __init__(self, tags: Sequence[str]) -> None:
+        super().__init__()
+        self.steps = nn.Parameter(torch.zeros(len(tags) + 1, len(tags)))
+        self.ends = nn.Parameter(torch.zeros(len(tags)))
+        self.register_buffer("allowed", torch.from_numpy(allowed_transitions(tags)), persistent=False)
+
+    def log_likelihood(self, emissions: torch.Tensor, gold: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch,) the log-probability of each row's gold path, 0 for a row without words.
+
+        Emissions (batch, words, tags), gold (batch, words) int64, mask (batch, words) bool with a row's words before its padding.
+        """
+        steps, ends = self.steps * RATE, self.ends * RATE
+        tags, words = len(ends), gold.shape[1]
+        gold = gold.masked_fill(~mask, 0)
+        before = torch.cat([torch.full_like(gold[:, :1], tags), gold[:, :-1]], dim=1)
+        path = emissions.gather(2, gold.unsqueeze(2)).squeeze(2) + steps[before, gold]
+        last = gold.gather(1, (mask.sum(dim=1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
+        said = (path * mask).sum(dim=1) + ends[last]
+        barred = (~self.allowed).to(emissions.dtype) * _BARRED
+        lawful = self.allowed[before, gold].to(emissions.dtype)  # (batch, words): 0 where the gold's own step is free
+        total = emissions[:, 0] + steps[-1] + barred[-1] * lawful[:, :1]
+        for word in range(1, words):
+            reach = total.unsqueeze(2) + steps[:-1] + barred[:-1] * lawful[:, word, None, None]
+            total = torch.where(mask[:, word, None], reach.logsumexp(dim=1) + emissions[:, word], total)
+        return (said - (total + ends).logsumexp(dim=1)) * mask.any(dim=1)
+
+    def chain(self) -> Chain:
+        """What has been learnt, to decode with."""
+        return Chain(
+            steps=(self.steps.detach().cpu().double() * RATE).numpy(),
+            ends=(self.ends.detach().cpu().double() * RATE).numpy(),
+            allowed=self.allowed.cpu().numpy(),
+        )
+
+
+def gather_words(
+    logits: torch.Tensor, targets: torch.Tensor, *, ignored: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The tokens that count as words, moved to the front of their rows: logits, targets and a bool mask, (batch, words, ...).
+
+    Logits are (batch, tokens, n), targets (batch, tokens) or (batch, tokens, k), whose first column says `ignored` where no word begins.
+    """
+    counts = (targets if targets.ndim == 2 else targets[..., 0]) != ignored
+    words = max(1, int(counts.sum(dim=1).max()))
+    order = torch.argsort((~counts).to(torch.int8), dim=1, stable=True)[:, :words]
+    rows = torch.arange(len(order), device=order.device).unsqueeze(1)
+    return logits[rows, order], targets[rows, order], counts[rows, order]
