@@ -8,7 +8,13 @@ mean of the articles' sentiment scores, each article weighing the same however o
 frequent wording, the longer and then the alphabetically first among equals. `available_at` is the latest of the rows summed, and
 `model_digest` names every model that scored them, joined by ";".
 
-Not covered: sentiment towards an entity apart from the article's, and counting a syndicated story once (`articles.story_id` has it).
+Labels are counted by the article's own sentiment; what is said of the entity in particular, where a model was asked, is averaged over its
+mentions in an article and then over the articles (`mean_entity_score`).
+
+An article that abstained (its label is less probable than the settings' `min_confidence`) is counted as such and not under its label; its score,
+which an unsure label leaves near 0, stays in the mean.
+
+Not covered: counting a syndicated story once (`articles.story_id` has it).
 """
 
 from __future__ import annotations
@@ -41,14 +47,20 @@ def daily_of(mentions: pa.Table) -> pa.Table:
     key = ["run_date", "entity", "mention_type"]
     frame = pl.DataFrame(pl.from_arrow(mentions))
     last = frame.filter(pl.col("version") == pl.col("version").max().over("article_id", "run_date"))
-    articles = last.unique([*key, "article_id"], keep="first", maintain_order=True)
+    towards = last.group_by([*key, "article_id"]).agg(towards=pl.col("entity_sentiment_score").cast(pl.Float64).mean())
+    articles = last.unique([*key, "article_id"], keep="first", maintain_order=True).join(
+        towards, on=[*key, "article_id"], maintain_order="left"
+    )
     score = pl.col("sentiment_score").cast(pl.Float64).mean()
+    sure = ~pl.col("abstained").fill_null(value=False)
     summed = articles.group_by(key).agg(
         articles=pl.len(),
-        negative=(pl.col("sentiment") == "negative").sum(),
-        neutral=(pl.col("sentiment") == "neutral").sum(),
-        positive=(pl.col("sentiment") == "positive").sum(),
+        negative=((pl.col("sentiment") == "negative") & sure).sum(),
+        neutral=((pl.col("sentiment") == "neutral") & sure).sum(),
+        positive=((pl.col("sentiment") == "positive") & sure).sum(),
+        abstained=(~sure).sum(),
         mean_score=score.clip(-1.0, 1.0),
+        mean_entity_score=pl.col("towards").sort_by("article_id").mean().clip(-1.0, 1.0),
         available_at=pl.col("available_at").max(),
         model_digest=pl.col("model_digest").unique().sort().str.join(";"),
     )

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from data_contracts.errors import Fatal
-from models.bundle import load, save
+from models.bundle import load, save, save_ensemble
 from models.network import Network
 
 
@@ -30,9 +30,6 @@ def narrowed(bundle_dir: Path, tasks: Collection[str], root: Path) -> Path:
     target = root / f"{bundle.digest[:16]}-{'-'.join(heads)}"
     if (target / "manifest.json").is_file():
         return target
-    whole = bundle.network()
-    small = Network(whole.trunk, heads, dropout=0.0, pooling=bundle.manifest.pooling)
-    small.load_state_dict({name: value for name, value in whole.state_dict().items() if name in small.state_dict()})
     whole_manifest = bundle.manifest
     manifest = dataclasses.replace(
         whole_manifest,
@@ -40,7 +37,17 @@ def narrowed(bundle_dir: Path, tasks: Collection[str], root: Path) -> Path:
         temperatures={task: whole_manifest.temperatures[task] for task in heads},
         examples={task: whole_manifest.examples[task] for task in heads},
         metrics={task: whole_manifest.metrics[task] for task in heads},
+        ece_before={task: whole_manifest.ece_before[task] for task in heads},
     )
+    if whole_manifest.members:
+        members = {
+            name: load(narrowed(member.path, heads, root))
+            for name, member in zip(whole_manifest.members, bundle.members(), strict=True)
+        }
+        return save_ensemble(target, members=members, manifest=manifest).path
+    whole = bundle.network()
+    small = Network(whole.trunk, heads, bundle.manifest.head_options())
+    small.load_state_dict({name: value for name, value in whole.state_dict().items() if name in small.state_dict()})
     texts = {task: bundle.training_texts(task) for task in heads}
     save(
         target,

@@ -1,24 +1,25 @@
-"""The gate: a candidate serves only if it beats the model that serves now, on the same dev data.
+"""A candidate before the gate: registered in any case, champion only where it keeps every rule of tasks.gate.
 
-The figure compared is the task's headline: macro-F1 for sentiment, micro-F1 over entities for NER. A tie is no win: what serves keeps serving.
-The first candidate of a task wins. Win or lose, the candidate is registered, and why is kept with it. A joint model passes the gate for each of
-its tasks on its own. Not covered: gates on calibration, class shares or speed, and shadow scoring.
+Win or lose, why is kept with the version, and so is the comparison on recent nights. A joint model passes the gate for each of its tasks on its
+own. Not covered: promotion by hand and rolling back, which flows.promote asks the registry for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from data_contracts.errors import Fatal
+from tasks.evaluate import folder_of
+from tasks.gate import Gate, rule
 from tasks.registry import Registry
+from tasks.shadow import Shadow
 from tasks.step import step
 
 if TYPE_CHECKING:
     from models.evaluation import Evaluation
-
-HEADLINE = {"sentiment": "macro_f1", "ner": "micro_f1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +34,6 @@ class Decision:
     champion: float | None
 
 
-def gate(task: str, candidate: Evaluation, champion: Evaluation | None) -> tuple[bool, str]:
-    """Whether the candidate becomes champion, and the reason in a sentence."""
-    headline = HEADLINE[task]
-    if champion is None:
-        return True, f"first champion of {task}: {headline} {candidate.f1:.4f} on {candidate.n} dev examples"
-    if candidate.n != champion.n:
-        raise Fatal(
-            f"{task}: candidate measured on {candidate.n} examples, champion on {champion.n}; allowed: the same dev data"
-        )
-    seen = f"; the champion learnt {champion.overlap} of them" if champion.overlap else ""
-    said = f"{headline} {candidate.f1:.4f} against the champion's {champion.f1:.4f} on the same {candidate.n} dev examples{seen}"
-    better = candidate.f1 > champion.f1
-    return better, f"{'beats the champion' if better else 'stays a candidate'}: {said}"
-
-
 @step("promote")
 def promote(
     bundle: str,
@@ -57,6 +43,8 @@ def promote(
     params: Mapping[str, object],
     tracking_uri: str,
     artifact_root: str,
+    gate: Gate = Gate(),  # noqa: B008
+    shadows: Mapping[str, Shadow | None] = MappingProxyType({}),
 ) -> tuple[Decision, ...]:
     """Register a bundle for each task it was measured for, and let the gate decide.
 
@@ -67,6 +55,8 @@ def promote(
         params: of the training, kept with the run.
         tracking_uri: of MLflow.
         artifact_root: where registered bundles are kept.
+        gate: the rules.
+        shadows: by task, the candidate beside the champion on the lake's recent nights, where both were scored.
     """
     registry = Registry(tracking_uri, artifact_root)
     digest = next(iter(candidates.values())).model_digest
@@ -84,12 +74,15 @@ def promote(
                 )
             )
             continue
-        won, reason = gate(task, figures, champions.get(task))
+        ruling = rule(figures, champions.get(task), shadows.get(task), gate)
+        won, reason = ruling.won, ruling.reason
         version = (
             known[task].version
             if task in known
             else registry.register(task, bundle, figures.metrics(), params, run_id=run)
         )
+        if (folder := folder_of(figures, Path(bundle))).is_dir():
+            registry.attach(task, digest, folder)
         if won:
             registry.promote(task, version, reason=reason)
         else:

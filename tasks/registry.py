@@ -14,14 +14,13 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING
 
-from data_contracts.errors import Fatal
 from data_contracts.labels import TASKS
 from tasks.switches import switched
+from tasks.versions import DIGEST, GATE, SINCE, WITHDRAWN, NoSuchModel, Version, model_name, plain, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
-GATE = "gate"
-DIGEST = "digest"
 ARTIFACT = "bundle"
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -40,28 +37,6 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 LONGEST_VALUE = 500  # characters of a parameter, as MLflow's database has it
-
-
-class NoSuchModel(Fatal):
-    """The registry has no model of that name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Version:
-    """One registered version of a task's model; `path` is its bundle, `gate` why it serves or does not."""
-
-    task: str
-    version: int
-    path: Path
-    champion: bool
-    gate: str
-    digest: str
-    metrics: Mapping[str, float]
-
-    @property
-    def name(self) -> str:
-        """What `Registry.resolve` takes."""
-        return f"{self.task}/{self.version}"
 
 
 class Registry:
@@ -85,43 +60,78 @@ class Registry:
         from models.bundle import load
 
         run = run_id or self.log([task], bundle_dir, metrics, params)
-        with self._client() as client:
+        with self.client() as client:
             _ensure_model(client, task)
             source = f"{client.get_run(run).info.artifact_uri}/{ARTIFACT}"
-            made = client.create_model_version(_model(task), source, run_id=run)
-            client.set_model_version_tag(_model(task), made.version, DIGEST, load(bundle_dir).digest)
+            made = client.create_model_version(model_name(task), source, run_id=run)
+            client.set_model_version_tag(model_name(task), made.version, DIGEST, load(bundle_dir).digest)
             for name, value in metrics.items():
-                client.set_model_version_tag(_model(task), made.version, f"metric.{_plain(name)}", repr(float(value)))
+                client.set_model_version_tag(
+                    model_name(task), made.version, f"metric.{plain(name)}", repr(float(value))
+                )
             return int(made.version)
 
     def log(
         self, tasks: Sequence[str], bundle_dir: Path | str, metrics: Mapping[str, float], params: Mapping[str, object]
     ) -> str:
         """Keep a training as an MLflow run with the bundle among its artifacts; returns the run's id. Params are cut at 500 characters."""
-        with self._client() as client:
+        with self.client() as client:
             from mlflow.entities import Metric, Param
             from mlflow.utils.time import get_current_time_millis
 
             now = get_current_time_millis()
-            experiment = self._experiment(client, "-".join(sorted(tasks)))
+            experiment = self.experiment(client, "-".join(sorted(tasks)))
             run = str(client.create_run(experiment, start_time=now).info.run_id)
-            logged = [Param(_plain(name), str(value)[:LONGEST_VALUE]) for name, value in sorted(params.items())]
-            figures = [Metric(_plain(name), float(value), now, 0) for name, value in sorted(metrics.items())]
+            logged = [Param(plain(name), str(value)[:LONGEST_VALUE]) for name, value in sorted(params.items())]
+            figures = [Metric(plain(name), float(value), now, 0) for name, value in sorted(metrics.items())]
             client.log_batch(run, metrics=figures, params=logged)
             client.log_artifacts(run, str(bundle_dir), ARTIFACT)
             client.set_terminated(run, "FINISHED")
             return run
 
+    def attach(self, task: str, digest: str, folder: Path) -> int:
+        """Put a folder of figures among the artifacts of every version of a task's model with a digest; returns how many runs have it."""
+        if not self._exists():
+            return 0
+        with self.client() as client:
+            versions = client.search_model_versions(f"name = '{model_name(task)}'", max_results=10_000)
+            runs = {one.run_id for one in versions if one.run_id and one.tags.get(DIGEST) == digest}
+            for run in sorted(runs):
+                client.log_artifacts(run, str(folder), f"evaluations/{folder.name}")
+            return len(runs)
+
     def promote(self, task: str, version: int, *, reason: str = "promoted by hand") -> None:
         """Make a version the champion of its task, and say why."""
-        with self._client() as client:
-            client.set_model_version_tag(_model(task), str(version), GATE, reason)
-            client.set_registered_model_alias(_model(task), CHAMPION, str(version))
+        with self.client() as client:
+            now = datetime.now(UTC).isoformat(timespec="microseconds")
+            for tag, value in ((GATE, reason), (SINCE, now), (WITHDRAWN, "")):
+                client.set_model_version_tag(model_name(task), str(version), tag, value)
+            client.set_registered_model_alias(model_name(task), CHAMPION, str(version))
+
+    def rollback(self, task: str, *, reason: str) -> Version:
+        """Take the champion back and let the one before it serve again; rolled back twice, the one before that.
+
+        Raises:
+            NoSuchModel: there is no champion, or none before it.
+        """
+        now = self.champion_version(task)
+        if now is None:
+            raise NoSuchModel(f"{task} has no champion to roll back; the registry has {self._listing()}")
+        earlier = [one for one in self.candidates(task) if one.since and not one.withdrawn and not one.champion]
+        if not earlier:
+            raise NoSuchModel(
+                f"{now.name} is the only champion that {task} has had; allowed: promote another version by name"
+            )
+        before = max(earlier, key=lambda one: one.since)
+        self.promote(task, before.version, reason=f"serves again instead of {now.name}: {reason}")
+        with self.client() as client:
+            client.set_model_version_tag(model_name(task), str(now.version), WITHDRAWN, reason)
+        return before
 
     def reject(self, task: str, version: int, *, reason: str) -> None:
         """Leave a version a candidate, and say why."""
-        with self._client() as client:
-            client.set_model_version_tag(_model(task), str(version), GATE, reason)
+        with self.client() as client:
+            client.set_model_version_tag(model_name(task), str(version), GATE, reason)
 
     def champion(self, task: str) -> Path | None:
         """The bundle that serves a task; None where there is none yet."""
@@ -138,13 +148,13 @@ class Registry:
             raise NoSuchModel(f"no task {task!r}; allowed: {', '.join(TASKS)}")
         if not self._exists():
             return []
-        with self._client() as client:
-            models = client.search_registered_models(filter_string=f"name = '{_model(task)}'")
+        with self.client() as client:
+            models = client.search_registered_models(filter_string=f"name = '{model_name(task)}'")
             if not models:
                 return []
             serving = models[0].aliases.get(CHAMPION)
-            versions = client.search_model_versions(f"name = '{_model(task)}'", max_results=10_000)
-            return sorted((_version(task, one, serving) for one in versions), key=lambda one: one.version)
+            versions = client.search_model_versions(f"name = '{model_name(task)}'", max_results=10_000)
+            return sorted((version_of(task, one, serving) for one in versions), key=lambda one: one.version)
 
     def serving(self, names: Sequence[str] = (CHAMPION,)) -> list[Path]:
         """The bundles that score together under these names (see `resolve`), each task served by exactly one of them.
@@ -211,17 +221,19 @@ class Registry:
         return path == self.tracking_uri or Path(path).is_file()
 
     @contextmanager
-    def _client(self) -> Iterator[MlflowClient]:
+    def client(self) -> Iterator[MlflowClient]:
+        """MLflow's client, told to report to nobody."""
         with switched(QUIET):
             if self._opened is None:
                 self._opened = _open(self.tracking_uri)
             yield self._opened
 
-    def _experiment(self, client: MlflowClient, name: str) -> str:
-        found = client.get_experiment_by_name(_model(name))
+    def experiment(self, client: MlflowClient, name: str) -> str:
+        """The number of the experiment of that name, made where there is none."""
+        found = client.get_experiment_by_name(model_name(name))
         if found is not None:
             return str(found.experiment_id)
-        return str(client.create_experiment(_model(name), artifact_location=(self.artifact_root / name).as_uri()))
+        return str(client.create_experiment(model_name(name), artifact_location=(self.artifact_root / name).as_uri()))
 
 
 def _open(uri: str) -> MlflowClient:
@@ -239,38 +251,7 @@ def _ensure_model(client: MlflowClient, task: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(_model(task))
+        client.create_registered_model(model_name(task))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def _version(task: str, found: Any, serving: object) -> Version:
-    prefix = "metric."
-    return Version(
-        task=task,
-        version=int(found.version),
-        path=_local(str(found.source)),
-        champion=str(found.version) == str(serving),
-        gate=found.tags.get(GATE, ""),
-        digest=found.tags.get(DIGEST, ""),
-        metrics={
-            name.removeprefix(prefix): float(value) for name, value in found.tags.items() if name.startswith(prefix)
-        },
-    )
-
-
-def _local(uri: str) -> Path:
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
-        raise NoSuchModel(f"the model's files are at {uri}; allowed: a local or shared directory")
-    return Path(unquote(parts.path))
-
-
-def _model(task: str) -> str:
-    return f"nightdesk-{task}"
-
-
-def _plain(name: str) -> str:
-    """A name with the characters that MLflow allows."""
-    return re.sub(r"[^\w./ -]", "_", name)

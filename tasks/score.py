@@ -45,6 +45,9 @@ ENTITY = {
     "ner_score": "score",
     "mention_start": "start",
     "mention_end": "end",
+    "entity_sentiment": "entity_sentiment",
+    "entity_sentiment_score": "entity_sentiment_score",
+    "relevance": "relevance",
 }
 
 
@@ -71,6 +74,7 @@ def score(
     cluster: ClusterConfig,
     rescore: bool = False,
     min_ner_score: float = 0.5,
+    min_confidence: float = 0.0,
 ) -> Scored:
     """Score the staged articles of a night and stage the scored tables.
 
@@ -83,6 +87,7 @@ def score(
         cluster: how Ray is used, and from how many rows on.
         rescore: score again what has a published score.
         min_ner_score: mentions below this probability (0 to 1) are left out of `entity_mentions` and the daily sums.
+        min_confidence: articles whose label is less probable than this (0 to 1) abstain; scores already published keep what they say.
     """
     lake = Lake.open(lake_url)
     stage = lake.stage(night)
@@ -96,7 +101,7 @@ def score(
             f"the models {', '.join(bundles)} serve {', '.join(predictor.tasks)}; scored articles need sentiment"
         )
     prediction, where = _predict(todo, predictor, stage, lake_url, bundles, cluster)
-    fresh = _scored(todo, prediction, night=night, now=now, digest=predictor.digest)
+    fresh = _scored(todo, prediction, night=night, now=now, digest=predictor.digest, min_confidence=min_confidence)
     order = articles.select(KEY).with_row_index("place")
     scored = pl.concat([kept, fresh]).join(order, on=KEY).sort("place").drop("place")
     table = SCORES.conform(scored.select(SCORES.schema.names))
@@ -156,10 +161,14 @@ def _score_here(shards: Sequence[Shard], predictor: Predictor, stage: Stage) -> 
         logger.info("scored shard %d of %d (%d rows)", number, len(shards), shard.rows)
 
 
-def _scored(todo: pl.DataFrame, prediction: Prediction, *, night: date, now: datetime, digest: str) -> pl.DataFrame:
+def _scored(
+    todo: pl.DataFrame, prediction: Prediction, *, night: date, now: datetime, digest: str, min_confidence: float
+) -> pl.DataFrame:
     """Articles and answers -> rows of `scored_articles`."""
     answers = pl.DataFrame(pl.from_arrow(prediction.articles))
     found = pl.DataFrame(pl.from_arrow(prediction.mentions)).sort("id", "start", "end", "type")
+    towards = (pl.col("entity_p_positive") - pl.col("entity_p_negative")).clip(-1.0, 1.0)
+    found = found.with_columns(entity_sentiment_score=towards.cast(pl.Float32))
     nested = found.group_by("id").agg(entities=pl.struct(pl.col(old).alias(new) for new, old in ENTITY.items()))
     joined = todo.join(answers, on="id").join(nested, on="id", how="left")
     rows = joined.with_columns(
@@ -169,6 +178,7 @@ def _scored(todo: pl.DataFrame, prediction: Prediction, *, night: date, now: dat
         available_at=pl.lit(now),
         sentiment_score=(pl.col("p_positive") - pl.col("p_negative")).cast(pl.Float32),
         model_digest=pl.lit(digest),
+        abstained=pl.max_horizontal("p_negative", "p_neutral", "p_positive") < min_confidence,
     )
     return pl.DataFrame(pl.from_arrow(SCORES.conform(rows.select(SCORES.schema.names))))
 

@@ -1,8 +1,8 @@
 """How many stories about each entity a night brought, which of these counts surge against the entity's own past, and the alerts about these.
 
 In prose: the count of an entity on a night is the number of distinct stories (`story_id`, else the article itself) among that night's
-articles that mention the entity and, where a sentiment is asked for, carry that sentiment. Six copies of one wire story count once. The
-history is the counts of the last nights that exist; a night without a mention counts 0. An entity surges when its count is at least
+articles that mention the entity and, where a sentiment is asked for, carry that sentiment and did not abstain. Six copies of one wire story
+count once. The history is the counts of the last nights that exist; a night without a mention counts 0. An entity surges when its count is at least
 `min_stories` and its robust z-score (`tasks.baseline`) is at least `min_z`.
 
 Not covered: entities under two names (see `tasks.entities`), and stories that go on for nights: each night counts them anew.
@@ -20,7 +20,7 @@ from data_contracts.alerts import Alert
 from tasks.baseline import Baseline
 from tasks.monitors import ARTICLE_KEY, NightView, Severity, raised
 
-MENTION_COLUMNS = (*ARTICLE_KEY, "entity", "mention_text", "sentiment", "sentiment_score")
+MENTION_COLUMNS = (*ARTICLE_KEY, "entity", "mention_text", "sentiment", "sentiment_score", "abstained")
 ARTICLE_COLUMNS = (*ARTICLE_KEY, "story_id", "novelty_rank")
 
 
@@ -144,9 +144,9 @@ def surges(
 
 
 def _with_stories(mentions: pl.DataFrame, articles: pl.DataFrame, sentiment: str | None) -> pl.DataFrame:
-    """Mentions of the sentiment asked for, with `story` and the article's rank in it."""
+    """Mentions of the sentiment asked for, and sure of it, with `story` and the article's rank in it."""
     if sentiment is not None:
-        mentions = mentions.filter(pl.col("sentiment") == sentiment)
+        mentions = mentions.filter((pl.col("sentiment") == sentiment) & ~pl.col("abstained").fill_null(value=False))
     stories = articles.unique(ARTICLE_KEY)
     joined = mentions.join(stories, on=ARTICLE_KEY, how="left")
     return joined.with_columns(story=pl.coalesce("story_id", "article_id"))

@@ -1,9 +1,9 @@
 """Labelled files in, a trained bundle out.
 
 Every line is held to the labelled-data contract first: what is no example, or breaks a rule, is left out and written to a file with its
-reason; above a limit nothing is trained. A training example whose text also stands in the dev part is left out too, since a model is not to be
-chosen by what it has learnt by heart. Training runs under Ray Train with any number of workers, or in this process with none;
-run again, it resumes at the last finished epoch, and a finished training is found and not repeated.
+reason; above a limit nothing is trained. A training example whose text also stands in the dev part of any task is left out too, since a model
+is not to be chosen by what its trunk has learnt by heart. Training runs under Ray Train with any number of workers, or in this process with
+none; run again, it resumes at its last checkpoint, and a finished training is found and not repeated.
 
 Not covered: weighting of data sets, and cleaning of labels.
 """
@@ -13,32 +13,34 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_contracts.errors import ContractBroken, Fatal
 from data_contracts.labelled import Example, Labelled, NerExample, Rejected, read_labelled
 from tasks.cluster import ClusterConfig, TrainingRun, train_on_ray
-from tasks.cluster.progress import note, say
+from tasks.here import train_here
 from tasks.step import step
 
 if TYPE_CHECKING:
-    from models.training import Progress, Recipe, TaskData
+    from models.compress.distil import Distillation
+    from models.plans import Plan
+    from models.training import TaskData
 
 logger = logging.getLogger(__name__)
 
 MAX_REJECTED_SHARE = 0.05
-CHECKPOINT = "latest-checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFiles:
-    """A task's labelled JSONL files: for fitting, and for choosing."""
+    """A task's labelled JSONL files: for fitting, for choosing, and those that join in the first epochs only."""
 
     train: tuple[str, ...]
     dev: tuple[str, ...]
+    auxiliary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,60 +62,114 @@ class Trained:
     in_dev_too: Mapping[str, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadFiles:
+    """The examples of every task, those of dev apart; and by task, how many lines were left out, and how many training texts stood in dev."""
+
+    data: Mapping[str, TaskData]
+    rejected: Mapping[str, int]
+    in_dev_too: Mapping[str, int]
+
+
+def read_files(
+    files: Mapping[str, LabelledFiles], *, storage: str, max_rejected_share: float = MAX_REJECTED_SHARE
+) -> ReadFiles:
+    """Labelled files by task as what a training takes; lines left out go to files under `storage`/rejected.
+
+    Raises:
+        ContractBroken: more than `max_rejected_share` of a file is no labelled example.
+        Fatal: a task's training texts all stand in dev parts.
+    """
+    from models.contamination import text_hashes
+
+    found: dict[str, dict[str, Read]] = {}
+    for task, parts in sorted(files.items()):
+        found[task] = {
+            part: read_part(
+                paths,
+                task,
+                rejects=Path(storage) / "rejected",
+                max_rejected_share=max_rejected_share,
+                entity_rows=part != "dev",
+            )
+            for part, paths in (("train", parts.train), ("dev", parts.dev), ("auxiliary", parts.auxiliary))
+            if paths or part != "auxiliary"
+        }
+    known = text_hashes(example_text(example) for read in found.values() for example in read["dev"].examples)
+    apart = {task: _apart(task, read, known) for task, read in found.items()}
+    return ReadFiles(
+        data={task: data for task, (data, _) in apart.items()},
+        rejected={task: sum(one.rejected for one in read.values()) for task, read in found.items()},
+        in_dev_too={task: leaked for task, (_, leaked) in apart.items()},
+    )
+
+
 @step("train")
 def train(
     files: Mapping[str, LabelledFiles],
     *,
     trunk: str,
-    recipe: Recipe,
+    plan: Plan,
     storage: str,
     cluster: ClusterConfig,
     workers: int = 1,
     max_rejected_share: float = MAX_REJECTED_SHARE,
     allow_hub: bool = False,
+    distillation: Distillation | None = None,
 ) -> Trained:
     """Train one trunk with a head for each task of `files`.
 
     Args:
-        files: labelled files by task ("sentiment", "ner").
-        trunk: "minilm", a directory, or a hub name.
-        recipe: how to train.
+        files: labelled files by task.
+        trunk: a name of models.starting: "minilm", "bilstm", "layers:3", a directory, a bundle, or a hub name.
+        plan: how to train, and with how many seeds.
         storage: a directory for checkpoints and finished trainings, shared by all machines of a cluster.
         cluster: how Ray is started.
         workers: of Ray Train; 0 trains in this process.
         max_rejected_share: of a file's lines, 0 to 1.
         allow_hub: let the trunk be fetched from a hub.
+        distillation: teachers to learn from beside the labels, see tasks.distil.
 
     Raises:
         ContractBroken: more than `max_rejected_share` of a file is no labelled example.
         TrainingFailed: Ray lost its workers too often; run it again.
     """
-    data: dict[str, TaskData] = {}
-    rejected, leaked = {}, {}
-    for task, parts in sorted(files.items()):
-        read = {
-            part: read_part(paths, task, rejects=Path(storage) / "rejected", max_rejected_share=max_rejected_share)
-            for part, paths in (("train", parts.train), ("dev", parts.dev))
-        }
-        data[task], leaked[task] = _apart(read["train"].examples, read["dev"].examples)
-        rejected[task] = read["train"].rejected + read["dev"].rejected
-    run = TrainingRun(
-        trunk=trunk, data=data, recipe=recipe, storage=Path(storage), workers=max(workers, 1), allow_hub=allow_hub
-    )
-    bundle = train_on_ray(run, cluster=cluster) if workers else _train_here(run)
+    read = read_files(files, storage=storage, max_rejected_share=max_rejected_share)
+    data = read.data
+    runs = [
+        TrainingRun(
+            trunk=trunk,
+            data=data,
+            recipe=recipe,
+            storage=Path(storage),
+            workers=max(workers, 1),
+            allow_hub=allow_hub,
+            distillation=distillation,
+        )
+        for recipe in plan.recipes()
+    ]
+    bundles = [train_on_ray(run, cluster=cluster) if workers else train_here(run) for run in runs]
+    bundle = bundles[0] if len(bundles) == 1 else _averaged(bundles, data)
     return Trained(
         bundle=str(bundle),
         tasks=tuple(sorted(data)),
         examples={task: len(parts.train) for task, parts in data.items()},
-        rejected=rejected,
-        in_dev_too=leaked,
+        rejected=read.rejected,
+        in_dev_too=read.in_dev_too,
     )
 
 
 def read_part(
-    paths: Sequence[str], task: str, *, rejects: Path, max_rejected_share: float = MAX_REJECTED_SHARE
+    paths: Sequence[str],
+    task: str,
+    *,
+    rejects: Path,
+    max_rejected_share: float = MAX_REJECTED_SHARE,
+    entity_rows: bool = False,
 ) -> Read:
     """The examples of some files of a task; lines left out go to a file under `rejects` with their reasons.
+
+    With `entity_rows`, files of sentiment may hold lines of entity_sentiment whose entities all share one label.
 
     Raises:
         ContractBroken: too many of a file's lines are no example.
@@ -122,7 +178,7 @@ def read_part(
     examples: list[Example] = []
     left_out = 0
     for path in paths:
-        kept, rejected = held_to_contract(_read(path, task))
+        kept, rejected = held_to_contract(_read(path, task, entity_rows=entity_rows))
         if rejected:
             left_out += len(rejected)
             where = _write_rejects(rejected, path, task, rejects)
@@ -142,10 +198,10 @@ def read_part(
     return Read(examples=tuple(examples), rejected=left_out)
 
 
-def _read(path: str, task: str) -> Labelled:
+def _read(path: str, task: str, *, entity_rows: bool) -> Labelled:
     if not Path(path).is_file():
         raise Fatal(f"no labelled file {path!r} for {task}; a JSONL file is needed")
-    return read_labelled(path, task)
+    return read_labelled(path, task, entity_rows=entity_rows)
 
 
 def held_to_contract(labelled: Labelled) -> tuple[list[Example], list[Rejected]]:
@@ -179,47 +235,46 @@ def _write_rejects(rejected: Sequence[Rejected], path: str, task: str, folder: P
     return folder / name
 
 
-def _apart(train_part: Sequence[Example], dev_part: Sequence[Example]) -> tuple[TaskData, int]:
-    """Train without the texts of dev, dev, and how many were left out."""
+def _averaged(bundles: Sequence[Path], data: Mapping[str, TaskData]) -> Path:
+    """The average of several trainings, beside the first of them; one made before is found again."""
+    from models.soup import soup
+
+    output = bundles[0].parent / f"soup-of-{len(bundles)}"
+    if not (output / "manifest.json").is_file():
+        soup(bundles, output, dev={task: parts.dev for task, parts in data.items()})
+    return output
+
+
+def _apart(task: str, read: Mapping[str, Read], known: Collection[str]) -> tuple[TaskData, int]:
+    """Train and auxiliary part without the texts `known` by their hash, those of every task's dev; dev; and how many were left out."""
     from models.contamination import text_hash
     from models.training import TaskData
 
-    known = {text_hash(_text(example)) for example in dev_part}
-    apart = [example for example in train_part if text_hash(_text(example)) not in known]
-    leaked = len(train_part) - len(apart)
+    apart: dict[str, list[Example]] = {"auxiliary": []}
+    leaked = 0
+    for part in sorted(set(read) - {"dev"}):
+        apart[part] = [example for example in read[part].examples if text_hash(example_text(example)) not in known]
+        leaked += len(read[part].examples) - len(apart[part])
     if leaked:
-        logger.warning("%d of %d training texts stand in the dev part too; left out", leaked, len(train_part))
-    return TaskData(apart, dev_part), leaked
+        logger.warning("%s: %d training texts stand in a dev part too; left out", task, leaked)
+    if not apart["train"]:
+        raise Fatal(
+            f"all {len(read['train'].examples)} {task} training texts stand in dev parts; another at least is needed"
+        )
+    return TaskData(apart["train"], read["dev"].examples, aligned(apart["auxiliary"], apart["train"])), leaked
 
 
-def _text(example: Example) -> str:
+def aligned(auxiliary: Sequence[Example], home: Sequence[Example]) -> list[Example]:
+    """Auxiliary examples, their words of entity types that no home example has tagged O: the home annotators don't mark such things."""
+    known = {"O", *(tag for example in home if isinstance(example, NerExample) for tag in example.tags)}
+    return [
+        replace(one, tags=tuple(tag if tag in known else "O" for tag in one.tags))
+        if isinstance(one, NerExample)
+        else one
+        for one in auxiliary
+    ]
+
+
+def example_text(example: Example) -> str:
+    """The text of a labelled example."""
     return " ".join(example.tokens) if isinstance(example, NerExample) else example.text
-
-
-def _train_here(run: TrainingRun) -> Path:
-    """`fit` in this process, resuming at the last finished epoch; a finished run returns at once."""
-    from models.training import fit
-
-    if run.finished():
-        return run.bundle
-    run.folder.mkdir(parents=True, exist_ok=True)
-    pointer = run.folder / CHECKPOINT
-    started: list[int] = []
-
-    def on_epoch(progress: Progress, checkpoint: Path | None) -> None:
-        started.append(progress.epoch - 1)
-        pointer.write_text(str(checkpoint), encoding="utf-8")
-        note(run.folder, progress, started_at_epoch=started[0])
-        say({"epoch": progress.epoch, "metrics": progress.metrics}, epochs=run.recipe.epochs)
-
-    last = Path(pointer.read_text(encoding="utf-8")) if pointer.is_file() else None
-    resume_from = last if last is not None and (last / "state.json").is_file() else None
-    return fit(
-        trunk=run.trunk,
-        data=run.data,
-        recipe=run.recipe,
-        output=run.bundle,
-        on_epoch=on_epoch,
-        resume_from=resume_from,
-        allow_hub=run.allow_hub,
-    )

@@ -192,7 +192,8 @@ def _switches(config: ClusterConfig) -> dict[str, str]:
     if not config.local:
         return quiet
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
-    return {**quiet, **token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    # Ray's own default of 15 lets a night's scoring starve beside anything else that the machine does
+    return {**quiet, **token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 
 
 @cache

@@ -1,10 +1,10 @@
 """Raises an alert when the shares of negative, neutral and positive news differ strongly from those of the last nights.
 
-In prose: each story counts once, by the label of its first article. Let p be tonight's shares and q the shares of all stories of the last
-nights together. The size of the shift is the Jensen-Shannon distance, the square root of the mean of the two Kullback-Leibler divergences
-(base 2) of p and q to their middle; it lies in [0, 1], is 0 for equal shares, and stays finite when a class is empty (Lin 1991,
-"Divergence measures based on the Shannon entropy"). An alert is raised when it is at least `min_distance`, and the shift is also no chance
-of a small night: the chi-squared test of both counts gives less than `max_p`.
+In prose: each story counts once, by the label of its first article that did not abstain. Let p be tonight's shares and q the shares of all
+stories of the last nights together. The size of the shift is the Jensen-Shannon distance, the square root of the mean of the two
+Kullback-Leibler divergences (base 2) of p and q to their middle; it lies in [0, 1], is 0 for equal shares, and stays finite when a class is
+empty (Lin 1991, "Divergence measures based on the Shannon entropy"). An alert is raised when it is at least `min_distance`, and the shift is
+also no chance of a small night: the chi-squared test of both counts gives less than `max_p`.
 
 The effect size decides and does not grow with the number of rows; the test alone would call every difference of a large enough night an
 alarm (Lin, Lucas, Shmueli 2013, "Too big to fail: large samples and the p-value problem"). 0.15 is about Cohen's w = 0.35, a medium effect
@@ -26,7 +26,7 @@ from data_contracts.labels import SENTIMENT
 from tasks.monitors import ARTICLE_KEY, NightView, raised
 
 ARTICLE_COLUMNS = (*ARTICLE_KEY, "story_id", "novelty_rank")
-SCORE_COLUMNS = (*ARTICLE_KEY, "sentiment", "model_digest")
+SCORE_COLUMNS = (*ARTICLE_KEY, "sentiment", "model_digest", "abstained")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,8 @@ def chi_squared_p(one: Sequence[int], other: Sequence[int]) -> float:
 def _counts(scores: pl.DataFrame, articles: pl.DataFrame) -> list[int]:
     """Stories by label, in the order of SENTIMENT; a story that went on for nights counts once a night."""
     stories = articles.unique(ARTICLE_KEY)
-    joined = scores.join(stories, on=ARTICLE_KEY, how="left")
+    sure = scores.filter(~pl.col("abstained").fill_null(value=False))
+    joined = sure.join(stories, on=ARTICLE_KEY, how="left")
     joined = joined.with_columns(story=pl.coalesce("story_id", "article_id")).sort(
         "run_date", "novelty_rank", "article_id", "version", nulls_last=True
     )

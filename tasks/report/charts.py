@@ -34,7 +34,7 @@ def sentiment_by_night(shares: pl.DataFrame) -> str:
         )
         .properties(width=WIDTH, height=200)
     )
-    return _svg(chart)
+    return svg(chart)
 
 
 def entities_tonight(entities: pl.DataFrame) -> str:
@@ -58,7 +58,7 @@ def entities_tonight(entities: pl.DataFrame) -> str:
         .properties(width=WIDTH - 200, height=alt.Step(20))
     )
     zero = alt.Chart(pl.DataFrame({"x": [0.0]})).mark_rule(color=INK).encode(x="x:Q")
-    return _svg(bars + zero)
+    return svg(bars + zero)
 
 
 def entity_trends(history: pl.DataFrame) -> str:
@@ -87,7 +87,7 @@ def entity_trends(history: pl.DataFrame) -> str:
         return drawn
 
     chart = alt.concat(*(one(entity) for entity in history["entity"].unique(maintain_order=True)), columns=4)
-    return _svg(chart)
+    return svg(chart)
 
 
 def arrivals(hours: pl.DataFrame) -> str:
@@ -116,10 +116,10 @@ def arrivals(hours: pl.DataFrame) -> str:
         )
         .properties(width=WIDTH, height=150)
     )
-    return _svg(chart)
+    return svg(chart)
 
 
-def _svg(chart: alt.Chart | alt.LayerChart | alt.ConcatChart) -> str:
+def svg(chart: alt.Chart | alt.LayerChart | alt.ConcatChart | alt.VConcatChart) -> str:
     """The chart as SVG text in the report's type and colours; times are shown in UTC."""
     styled = (
         chart.configure(background="transparent", font=FONT, numberFormat=",")

@@ -1,6 +1,6 @@
 """What a night's report is made from: its published tables, gathered and put into the order in which the page tells them.
 
-Only published tables are read, so that a report can be written again at any time; no article's body is read.
+Only published tables are read, so that a report can be written again at any time; no article's body is read here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ EXAMPLES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Lead:
-    """An article that an alert points to."""
+    """An article that an alert points to; `unsure`: its label is less probable than the settings ask for."""
 
+    article_id: str
     title: str
     url: str | None
     source: str
     published: str
     sentiment: str
     p_negative: float
+    unsure: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ def gather(lake: Lake, night: dt.date) -> Night:
         "sentiment",
         "sentiment_score",
         "p_negative",
+        "abstained",
     ]
     return Night(
         night=night,
@@ -151,12 +154,14 @@ def lead(row: dict[str, object]) -> Lead:
     assert isinstance(probability, float)
     url = str(row["url"]) if str(row["url"]).startswith(("http://", "https://")) else None
     return Lead(
+        article_id=str(row["article_id"]),
         title=str(row["title"]),
         url=url,
         source=str(row["source"]),
         published=f"{published:%d %b %H:%M}",
         sentiment=str(row["sentiment"]),
         p_negative=probability,
+        unsure=bool(row["abstained"]),
     )
 
 

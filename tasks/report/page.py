@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
 import polars as pl
 
 from tasks.report import charts
+from tasks.report.drivers import Drivers
 from tasks.report.night import Night, alert_views, failures, lead
 
 TOP_ENTITIES = 20
@@ -75,8 +77,10 @@ def _trends(night: Night) -> pl.DataFrame:
     return pl.concat([other, negative])
 
 
-def render(night: Night, models: list[dict[str, object]], *, now: dt.datetime) -> str:
-    """The page as HTML."""
+def render(
+    night: Night, models: list[dict[str, object]], *, now: dt.datetime, drivers: Mapping[str, Drivers] | None = None
+) -> str:
+    """The page as HTML; `drivers` say by article id what drove its score."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -97,5 +101,7 @@ def render(night: Night, models: list[dict[str, object]], *, now: dt.datetime) -
             .iter_rows(named=True)
         ],
         models=models,
+        drivers=drivers or {},
+        unsure=int(night.scored["abstained"].fill_null(value=False).sum()),
         now=f"{now:%Y-%m-%d %H:%M} UTC",
     )
