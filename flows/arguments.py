@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-LISTS = {"finetune": ("--train",)}
+LISTS = {
+    "finetune": ("--train", "--auxiliary"),
+    "search": ("--train", "--auxiliary", "--space"),
+    "adapt": ("--texts", "--except"),
+    "distil": ("--train", "--auxiliary", "--teacher", "--unlabelled"),
+    "compress": ("--train",),
+    "combine": ("--model",),
+}
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from data_contracts.errors import NightdeskError
-from data_contracts.labels import TASKS
+from data_contracts.labels import NIGHT_TASKS
 from flows.nights import last_ended
 from flows.settings import Settings, find_file, load
 from flows.wiring import refuse_unknown_plugins
@@ -173,7 +173,7 @@ def _champions(settings: Settings) -> Iterator[Finding]:
     from tasks.registry import Registry
 
     registry = Registry(settings.mlflow_uri, settings.home / "bundles")
-    for task in TASKS:
+    for task in NIGHT_TASKS:
         try:
             path = registry.champion(task)
             found = (

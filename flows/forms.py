@@ -18,28 +18,88 @@ class LabelledForm(BaseModel):
         title="Training files", description="JSONL files to fit, paths on the worker", min_length=1
     )
     dev: list[str] = Field(title="Dev files", description="JSONL files to choose by, paths on the worker", min_length=1)
+    auxiliary: list[str] = Field(
+        [], title="Auxiliary files", description="JSONL files that join in the recipe's first epochs only"
+    )
 
 
 class RecipeForm(BaseModel):
-    """What may be changed in the recipe that measured best; an empty field leaves it as it is."""
+    """What may be changed in the recipe; an empty field leaves it as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="Recipe")
     epochs: int | None = Field(None, title="Epochs", description="at most so many passes over the data", ge=1)
-    learning_rate: float | None = Field(None, title="Learning rate", description="of the trunk, at its highest", gt=0)
+    auxiliary_epochs: int | None = Field(
+        None, title="Auxiliary epochs", description="in the first so many, the auxiliary files join in", ge=0
+    )
+    learning_rate: float | None = Field(
+        None, title="Learning rate", description="of the trunk, at its highest", gt=0, allow_inf_nan=False
+    )
+    layer_decay: float | None = Field(
+        None, title="Layer decay", description="each layer learns so many times as fast as the one above", gt=0, le=1
+    )
+    head_rate_factor: float | None = Field(None, title="Head rate", description="times the trunk's rate", gt=0)
+    shape_rate_factor: float | None = Field(
+        None, title="Word-shape rate", description="of the word-shape embedding, times the trunk's rate", gt=0
+    )
     batch_size: int | None = Field(None, title="Batch size", description="examples a step, over all workers", ge=1)
+    batch_tokens: int | None = Field(
+        None, title="Batch tokens", description="tokens a step instead of examples; 0: examples", ge=0
+    )
+    accumulate: int | None = Field(None, title="Accumulation", description="parts a step is computed in", ge=1)
     precision: Literal["float32", "bf16"] | None = Field(None, title="Precision", description="bf16 is mixed precision")
     max_length: int | None = Field(
         None, title="Window", description="tokens of a window; longer texts become several", ge=8
+    )
+    overlap: int | None = Field(
+        None, title="Overlap", description="tokens that the windows of a longer text share", ge=0
+    )
+    reading: Literal["sentences", "whole"] | None = Field(
+        None, title="Reading", description="in use: each sentence a window, or the whole text"
     )
     patience: int | None = Field(
         None, title="Patience", description="epochs without a gain on dev before it stops; 0: never", ge=0
     )
     warmup_share: float | None = Field(None, title="Warm-up", description="share of the steps, 0 to 1", ge=0, lt=1)
     weight_decay: float | None = Field(None, title="Weight decay", description="of AdamW", ge=0)
-    freeze_layers: int | None = Field(None, title="Frozen layers", description="of the trunk, from below", ge=0)
+    max_gradient_norm: float | None = Field(None, title="Clipping", description="the longest gradient", gt=0)
+    dropout: float | None = Field(None, title="Dropout", description="0 to 1", ge=0, lt=1)
+    quick_dropout: bool | None = Field(None, title="Quick dropout", description="drawn faster on a CPU, by other draws")
     label_smoothing: float | None = Field(None, title="Label smoothing", description="0 to 1", ge=0, lt=1)
+    agreement_smoothing: bool | None = Field(
+        None, title="Agreement smoothing", description="learn the annotators' agreement where the data has it"
+    )
+    r_drop: float | None = Field(None, title="R-Drop", description="weight of the second pass; 0: one pass", ge=0)
+    averaging: Literal["none", "ema", "swa", "epochs"] | None = Field(
+        None, title="Averaged weights", description="over the steps (ema, swa) or over the ends of epochs"
+    )
+    ema_decay: float | None = Field(None, title="EMA decay", description="0 to 1", gt=0, lt=1)
+    loss_weights: dict[Literal["sentiment", "topics", "ner", "entity_sentiment", "summary"], float] | None = Field(
+        None, title="Loss weights", description="by task, where several are trained together; 1 for those not named"
+    )
+    freeze_layers: int | None = Field(None, title="Frozen layers", description="of the trunk, from below", ge=0)
+    tuning: Literal["full", "lora", "adalora", "ia3", "prompt", "prefix", "bitfit", "top_layers"] | None = Field(
+        None, title="Tuning", description="which parameters learn"
+    )
+    tuning_rank: int | None = Field(
+        None, title="Tuning rank", description="of LoRA; virtual tokens of a prompt; layers of top_layers", ge=1
+    )
+    checkpoint_steps: int | None = Field(
+        None, title="Checkpoint steps", description="a checkpoint every so many steps, too; 0: each epoch", ge=0
+    )
+    pooling: Literal["mean", "cls"] | None = Field(None, title="Pooling", description="of a text's tokens")
+    word_shapes: bool | None = Field(None, title="Word shapes", description="show the trunk how a word is written")
+    crf: bool | None = Field(None, title="CRF", description="a conditional random field over the tags")
+    label_features: tuple[Literal["affix", "shape", "company_form"], ...] | None = Field(
+        None, title="Label features", description="of words, for the CRF"
+    )
+    augment: dict[Literal["insert", "swap", "delete", "entity"], float] | None = Field(
+        None, title="Augmentation", description="kind -> probability an example an epoch"
+    )
+    negative_share: float | None = Field(
+        None, title="Negative share", description="of the sentences without entities, seen an epoch", gt=0, le=1
+    )
     seed: int | None = Field(None, title="Seed", description="of every random choice")
 
     def changes(self) -> dict[str, Any]:
-        """The fields that were filled in, for `models.training.recipe_for`."""
+        """The fields that were filled in, for `models.plans.plan_for`."""
         return self.model_dump(exclude_none=True)

@@ -15,7 +15,7 @@ from uuid import uuid4
 from prefect import flow, get_run_logger, runtime
 
 from data_contracts.errors import Fatal
-from data_contracts.labels import TASKS
+from data_contracts.labels import NIGHT_TASKS
 from flows.artifacts import show_night
 from flows.finetune import SAMPLE_LABELLED, Task, finetune
 from flows.nights import cutoff_at, last_ended, window_of
@@ -116,22 +116,31 @@ def _from_raw_to_alert(
         max_failed_share=limits.max_failed_share,
         lookback_nights=limits.lookback_nights,
     )
+    bundles = [str(bundle) for bundle in models_for(settings, settings_file)]
     scored = score(
         settings.lake,
         night=night,
         now=now,
         run_id=run_id,
-        bundles=[str(bundle) for bundle in models_for(settings, settings_file)],
+        bundles=bundles,
         cluster=settings.cluster,
         rescore=rescore,
         min_ner_score=settings.scoring.min_ner_score,
+        min_confidence=settings.scoring.min_confidence,
     )
     validate_scores(settings.lake, night=night, now=now, max_failed_share=limits.max_failed_share)
     watch(settings.lake, night=night, now=now, monitors=alerting.monitors, model_digest=scored.model_digest)
     validate_alerts(settings.lake, night=night, now=now)
     published = publish(settings.lake, night=night, run_id=run_id)
     Lake.open(settings.lake).stage(night).clear()
-    page = report(settings.lake, night=night, now=now)
+    page = report(
+        settings.lake,
+        night=night,
+        now=now,
+        tracking_uri=settings.mlflow_uri,
+        artifact_root=str(settings.home / "bundles"),
+        bundles=bundles,
+    )
     sent = notify(
         settings.lake,
         night=night,
@@ -158,11 +167,11 @@ def models_for(settings: Settings, settings_file: str | None) -> list[Path]:
     """
     registry = Registry(settings.mlflow_uri, settings.home / "bundles")
     names = [name.strip() for name in settings.scoring.model.split(",")]
-    missing = [task for task in TASKS if names == ["champion"] and registry.champion(task) is None]
+    missing = [task for task in NIGHT_TASKS if names == ["champion"] and registry.champion(task) is None]
     if missing and settings.scoring.train_if_missing:
         get_run_logger().warning(
             "no champion model for %s: fine-tuning one on the shipped sample %s", " and ".join(missing), SAMPLE_LABELLED
         )
-        both = len(missing) == len(TASKS)
+        both = len(missing) == len(NIGHT_TASKS)
         finetune(task="all" if both else cast(Task, missing[0]), settings_file=settings_file)
     return registry.serving(names)

@@ -10,6 +10,7 @@ import duckdb
 from rich.table import Table
 
 from data_contracts.errors import Fatal
+from flows.settings import Settings
 from flows.showing import plain, show
 from tasks.lake import Lake
 from tasks.query import connect
@@ -42,12 +43,13 @@ def query_lake(query: str, lake: str, *, as_csv: bool) -> None:
     show(table)
 
 
-def write_report(night: dt.date | None, lake_url: str) -> str:
+def write_report(night: dt.date | None, settings: Settings) -> str:
     """Write the report of a published night again; the last one by default.
 
     Raises:
         Fatal: no such night is published.
     """
+    lake_url = settings.lake
     nights = Lake.open(lake_url).nights("scored_articles")
     if not nights:
         asked = f"given the night {night}; " if night else ""
@@ -55,5 +57,11 @@ def write_report(night: dt.date | None, lake_url: str) -> str:
     wanted = night or nights[-1]
     if wanted not in nights:
         raise Fatal(f"given the night {wanted}; published in {lake_url}: {', '.join(map(str, nights))}")
-    page: str = report.fn(lake_url, night=wanted, now=dt.datetime.now(dt.UTC))
+    page: str = report.fn(
+        lake_url,
+        night=wanted,
+        now=dt.datetime.now(dt.UTC),
+        tracking_uri=settings.mlflow_uri,
+        artifact_root=str(settings.home / "bundles"),
+    )
     return page

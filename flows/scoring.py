@@ -1,7 +1,8 @@
 """Score a JSONL file of one's own into two Parquet files, outside the lake.
 
 A line that cannot be read or scored goes to `failures.jsonl` with its number and its reason; the others are scored. Half of a UTF-16 pair in
-a title or a body is read as U+FFFD; in an id it fails the line, since the id could not be given back. Entities of every score are kept.
+a title or a body is read as U+FFFD; in an id it fails the line, since the id could not be given back. Entities of every score are kept, and
+`entity_sentiment_score` says of each what it says in the lake: p_positive - p_negative, null where no model was asked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.errors import Skippable
@@ -90,7 +92,7 @@ def score_file(source: Path, output: Path, model: str, settings: Settings) -> Su
             progress.advance(bar, len(chunk))
     scored, named = pa.concat_tables(articles).drop_columns(["windows"]), pa.concat_tables(mentions)
     scored = scored.append_column("model_digest", pa.array([predictor.digest] * scored.num_rows, pa.string()))
-    _write(output, scored, named, sorted(failures, key=lambda failure: failure.number))
+    _write(output, scored, _with_score(named), sorted(failures, key=lambda failure: failure.number))
     return Summary(scored=scored.num_rows, mentions=named.num_rows, failed=len(failures))
 
 
@@ -166,6 +168,13 @@ def _named(table: pa.Table, lines: list[Line]) -> pa.Table:
     """The user's own ids put back."""
     ids = pa.array([lines[int(position)].key for position in table["id"].to_pylist()], pa.string())
     return table.set_column(table.schema.get_field_index("id"), "id", ids)
+
+
+def _with_score(mentions: pa.Table) -> pa.Table:
+    """Mentions with what is said of each as one number, -1 to 1 (float32), before their relevance."""
+    positive, negative = (mentions[f"entity_p_{label}"].cast(pa.float64()) for label in ("positive", "negative"))
+    score = pc.subtract(positive, negative).cast(pa.float32())
+    return mentions.add_column(mentions.schema.get_field_index("relevance"), "entity_sentiment_score", score)
 
 
 def _write(output: Path, scored: pa.Table, mentions: pa.Table, failures: list[Failure]) -> None:

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from data_contracts.errors import Fatal
 from flows.silence import SILENCE
 from tasks.cluster import ClusterConfig
+from tasks.gate import Gate
 from tasks.sources import SourceConfig
 
 PACKAGE = Path(__file__).resolve().parent
@@ -59,6 +60,12 @@ class Scoring(BaseModel):
         "champion", description="champion, sentiment/3, or a bundle's directory; several with commas, one a task"
     )
     train_if_missing: bool = Field(True, description="fine-tune on the shipped sample when there is no champion")
+    min_confidence: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="articles whose label is less probable abstain: no count of a label has them; 0: never",
+    )
     min_ner_score: float = Field(0.5, ge=0, le=1, description="entities below this probability are left out")
 
 
@@ -87,6 +94,7 @@ class Settings(BaseSettings):
     scoring: Scoring = Scoring()
     alerting: Alerting = Alerting()
     cluster: ClusterConfig = ClusterConfig()
+    promotion: Gate = Field(Gate(), description="what a candidate must show to take the champion's place")
     tracking_uri: str | None = Field(
         None, description="an MLflow tracking server; a local database in the home by default"
     )

@@ -1,7 +1,9 @@
 """Make the shipped labelled sample: the hand-written lines beside this file -> the JSON lines in flows/sample/labelled.
 
-`sentiment.txt` holds `label<TAB>agreement<TAB>sentence`, `ner.txt` sentences with their entities in brackets (`[ORG Kestrova Bank] to shut
-40 branches in [LOC Poland]`), since people can check those at a glance; models read JSON lines and IOB2. `== train` and `== dev` open the parts.
+`sentiment.txt` holds `label<TAB>agreement<TAB>sentence`, `topics.txt` `topic,topic<TAB>sentence` (`-` for none), `summary.txt`
+`summary<TAB>article`, `ner.txt` sentences with their entities in brackets (`[ORG Kestrova Bank] to shut 40 branches in [LOC Poland]`),
+`entity_sentiment.txt` the same with what is said of each (`[+ Budgens] buys from [- Kettering]`, `=` for neutral), since people can check
+those at a glance; models read JSON lines, IOB2 and offsets. `== train` and `== dev` open the parts.
 The same lines always give the same bytes: `python deployments/sample/make_labelled.py` changes nothing unless a line was changed.
 
 Words are cut by one expression: abbreviations keep their dots, hyphenated words stay whole, possessive 's and all other marks stand alone.
@@ -22,8 +24,11 @@ PARTS = ("train", "dev")
 LABELS = ("negative", "neutral", "positive")
 AGREEMENTS = ("75", "100")
 TYPES = ("PER", "LOC", "ORG")
+SIGNS = {"+": "positive", "-": "negative", "=": "neutral"}
 
 _ENTITY = re.compile(r"\[([A-Z]+) ([^\[\]]+)\]")
+_OPINION = re.compile(r"\[([^\[\] ]+) ([^\[\]]+)\]")
+_TOPIC = re.compile(r"[a-z]+(_[a-z]+)*")
 _WORD = re.compile(
     r"(?:[^\W\d_]\.){2,}"  # U.S., S.A.
     r"|(?:Mr|Mrs|Ms|Dr|Inc|Ltd|Corp|Co|Jr)\.(?!\w)"
@@ -91,11 +96,55 @@ def ner(line: str, *, where: str) -> str:
     return json.dumps({"tokens": tokens, "tags": tags}, ensure_ascii=False)
 
 
+def topics(line: str, *, where: str) -> str:
+    """The JSON line of `topic,topic<TAB>sentence`."""
+    names, _, text = line.partition("\t")
+    given = [] if names == "-" else names.split(",")
+    if not text.strip() or "\t" in text or len(set(given)) < len(given) or not all(map(_TOPIC.fullmatch, given)):
+        raise LineError(
+            f"{where}: {line!r}; allowed is TOPIC,TOPIC<TAB>sentence, or - for no topic, each once, in a-z and _"
+        )
+    return json.dumps({"text": text, "topics": sorted(given)}, ensure_ascii=False)
+
+
+def entity_sentiment(line: str, *, where: str) -> str:
+    """The JSON line of a sentence in bracket notation: its text without brackets, and where each entity stands in it."""
+    text, entities, begin = "", [], 0
+    for entity in _OPINION.finditer(line):
+        sign, name = entity.groups()
+        if sign not in SIGNS:
+            raise LineError(f"{where}: sign {sign!r}; allowed are {', '.join(SIGNS)}")
+        text += line[begin : entity.start()]
+        entities.append({"start": len(text), "end": len(text) + len(name), "label": SIGNS[sign]})
+        text, begin = text + name, entity.end()
+    text += line[begin:]
+    if not text.strip() or {"[", "]"} & set(text):
+        raise LineError(f"{where}: {line!r}; allowed is text with [SIGN name] around each entity")
+    return json.dumps({"text": text, "entities": entities}, ensure_ascii=False)
+
+
+def summary(line: str, *, where: str) -> str:
+    """The JSON line of `summary<TAB>article`."""
+    told, _, text = line.partition("\t")
+    if not told.strip() or not text.strip() or "\t" in text:
+        raise LineError(f"{where}: {line!r}; allowed is SUMMARY<TAB>article")
+    return json.dumps({"text": text, "summary": told}, ensure_ascii=False)
+
+
+CONVERTERS = {
+    "sentiment": sentiment,
+    "topics": topics,
+    "ner": ner,
+    "entity_sentiment": entity_sentiment,
+    "summary": summary,
+}
+
+
 def make(source: Path, target: Path) -> list[Path]:
-    """Write the four files into `target`; return their paths."""
+    """Write a train and a dev file a task into `target`; return their paths."""
     target.mkdir(parents=True, exist_ok=True)
     written = []
-    for task, convert in (("sentiment", sentiment), ("ner", ner)):
+    for task, convert in CONVERTERS.items():
         lines = (source / f"{task}.txt").read_text(encoding="utf-8").splitlines()
         made: dict[str, list[str]] = {part: [] for part in PARTS}
         for part, line, where in parts(lines, name=f"{task}.txt"):
