@@ -1,6 +1,7 @@
 """The shipped labelled sample: its form, its balance, that dev is no copy of train, and that the committed files are those its source gives."""
 
 import importlib.util
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,9 @@ from types import ModuleType
 import pytest
 
 from benchmarks import sample_baselines
+from data_contracts.labelled import read_labelled
+from models.oracle import greedy_labels
+from models.sentences import sentence_ends
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "flows" / "sample" / "labelled"
@@ -76,13 +80,16 @@ def test_about_a_fifth_of_the_entity_sentences_names_nothing(part: str) -> None:
     assert 0.15 < sum(set(row["tags"]) == {"O"} for row in examples) / len(examples) < 0.3
 
 
-@pytest.mark.parametrize("task", ["sentiment", "ner"])
+TASKS = ["sentiment", "topics", "ner", "entity_sentiment", "summary"]
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_no_sentence_stands_twice(task: str) -> None:
     texts = Counter(text_of(row).casefold() for part in ("train", "dev") for row in rows(task, part))
     assert [text for text, count in texts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("task", ["sentiment", "ner"])
+@pytest.mark.parametrize("task", TASKS)
 def test_no_dev_sentence_is_nearly_a_train_sentence(task: str, maker: ModuleType) -> None:
     def four_grams(row: dict) -> set[tuple[str, ...]]:
         words = [word.casefold() for word in maker.words(text_of(row)) if word[0].isalnum()]
@@ -97,6 +104,67 @@ def test_no_dev_sentence_is_nearly_a_train_sentence(task: str, maker: ModuleType
         if len(grams & mine) / len(grams | mine) >= MAX_JACCARD
     ]
     assert near == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("part", ["train", "dev"])
+def test_every_line_is_an_example(task: str, part: str) -> None:
+    found = read_labelled(SAMPLE / f"{task}.{part}.jsonl", task)
+    assert found.rejected == ()
+    assert len(found.examples) == len(rows(task, part))
+
+
+def test_dev_asks_for_no_topic_that_train_does_not_teach() -> None:
+    counts = {
+        part: Counter(topic for row in rows("topics", part) for topic in row["topics"]) for part in ("train", "dev")
+    }
+    assert len(counts["train"]) == 11
+    assert min(counts["train"].values()) >= 12
+    assert set(counts["dev"]) == set(counts["train"])
+    assert sum(len(row["topics"]) > 1 for row in rows("topics", "train")) > 60
+    assert any(not row["topics"] for row in rows("topics", "dev"))
+
+
+@pytest.mark.parametrize("part", ["train", "dev"])
+def test_most_texts_say_different_things_of_two_entities(part: str) -> None:
+    examples = rows("entity_sentiment", part)
+    labels = Counter(entity["label"] for row in examples for entity in row["entities"])
+    assert min(labels.values()) > 0.2 * labels.total()
+    assert sum(len({entity["label"] for entity in row["entities"]}) > 1 for row in examples) > 0.6 * len(examples)
+
+
+@pytest.mark.parametrize("part", ["train", "dev"])
+def test_summaries_are_no_copies_and_the_first_sentences_are_seldom_the_best(part: str) -> None:
+    firsts = 0
+    for row in rows("summary", part):
+        sentences = [row["text"][a:b].strip() for a, b in itertools.pairwise([0, *sentence_ends(row["text"])])]
+        assert 5 <= len(sentences) <= 9
+        assert row["summary"] not in row["text"]
+        firsts += greedy_labels(sentences, row["summary"])[0]
+    assert firsts < 0.4 * len(rows("summary", part))
+
+
+def test_signs_become_labels_and_offsets(maker: ModuleType) -> None:
+    made = json.loads(maker.entity_sentiment("[+ A.B. Foods] buys from [- Ke] in [= Cork]", where="here"))
+    assert made["text"] == "A.B. Foods buys from Ke in Cork"
+    found = [(made["text"][one["start"] : one["end"]], one["label"]) for one in made["entities"]]
+    assert found == [("A.B. Foods", "positive"), ("Ke", "negative"), ("Cork", "neutral")]
+
+
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        ("entity_sentiment", "[ORG Bar] rises"),
+        ("entity_sentiment", "+ Bar] rises"),
+        ("topics", "Earnings\tProfit rose"),
+        ("topics", "deals,deals\tProfit rose"),
+        ("topics", "deals"),
+        ("summary", "Only a summary"),
+    ],
+)
+def test_a_line_of_the_other_tasks_outside_the_notation_is_refused(maker: ModuleType, task: str, line: str) -> None:
+    with pytest.raises(maker.LineError, match=r"x\.txt:5"):
+        maker.CONVERTERS[task](line, where="x.txt:5")
 
 
 def test_bracket_notation_becomes_words_and_tags(maker: ModuleType) -> None:

@@ -11,6 +11,8 @@ from data_contracts.labelled import (
     Labelled,
     NerExample,
     SentimentExample,
+    SummaryExample,
+    TopicsExample,
     UnknownTask,
     read_labelled,
 )
@@ -47,6 +49,42 @@ def test_good_lines_of_every_task_become_examples(tmp_path: Path) -> None:
     )
 
 
+def test_topics_and_summaries_become_examples(tmp_path: Path) -> None:
+    found = read(tmp_path, "topics", {"text": "up", "topics": ["markets", "deals"]}, {"text": "x", "topics": []})
+    assert found.examples == (
+        TopicsExample(text="up", topics=("deals", "markets")),
+        TopicsExample(text="x", topics=()),
+    )
+    found = read(tmp_path, "summary", {"text": "A. B.", "summary": "A."})
+    assert found.examples == (SummaryExample(text="A. B.", summary="A."),)
+
+
+def test_entities_of_one_mind_make_a_sentence_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    def line(*labels: str) -> dict:
+        return {
+            "text": "A B",
+            "entities": [{"start": 2 * i, "end": 2 * i + 1, "label": x} for i, x in enumerate(labels)],
+        }
+
+    lines = [
+        {"text": "up", "label": "positive"},
+        line("negative", "negative"),
+        line("negative", "positive"),
+        line(),
+        {"text": "A B", "entities": "none"},
+    ]
+    path = tmp_path / "mixed.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = read_labelled(path, "sentiment", entity_rows=True)
+    assert found.examples == (
+        SentimentExample(text="up", label="positive"),
+        SentimentExample(text="A B", label="negative"),
+    )
+    assert (found.lines, found.undecided, [one.line for one in found.rejected]) == ((1, 2), (3, 4), [5])
+    assert [one.line for one in read_labelled(path, "sentiment").rejected] == [2, 3, 4, 5]
+    assert len(read_labelled(path, "entity_sentiment", entity_rows=True).examples) == 3
+
+
 @pytest.mark.parametrize(
     ("task", "line", "reason"),
     [
@@ -79,8 +117,15 @@ def test_good_lines_of_every_task_become_examples(tmp_path: Path) -> None:
             {"text": "abc", "entities": [{"start": 0, "end": 2, "label": "positive"}, {"start": 0, "end": 2, "label": "neutral"}]},
             "the entity from 0 to 2 is given twice",
         ),
+        ("topics", {"text": "x"}, "missing field 'topics'"),
+        ("topics", {"text": "x", "topics": "deals"}, "topics: allowed is a list of strings"),
+        ("topics", {"text": "x", "topics": ["deals", "deals"]}, "allowed is each once"),
+        ("topics", {"text": "x", "topics": [" deals"]}, "topic ' deals'; allowed are 1 to 60 characters"),
+        ("topics", {"text": " ", "topics": []}, "text is empty"),
+        ("summary", {"text": "x", "summary": " "}, "summary is empty or no string"),
+        ("summary", {"text": "x"}, "missing field 'summary'"),
     ],
-    ids=range(25),
+    ids=range(32),
 )  # fmt: skip
 def test_a_bad_line_is_kept_with_its_number_and_reason(tmp_path: Path, task: str, line: object, reason: str) -> None:
     found = read(tmp_path, task, "", line)
@@ -116,7 +161,7 @@ def test_an_empty_file_has_no_examples_and_no_rejected_lines(tmp_path: Path) -> 
 
 
 def test_an_unknown_task_is_named_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UnknownTask, match="'topic'; allowed are sentiment, ner, entity_sentiment"):
+    with pytest.raises(UnknownTask, match="'topic'; allowed are sentiment, topics, ner, entity_sentiment"):
         read(tmp_path, "topic")
 
 
@@ -125,6 +170,8 @@ def test_what_was_read_passes_its_contract(tmp_path: Path) -> None:
         "sentiment": {"text": "up", "label": "positive"},
         "ner": {"tokens": ["Jo", "Li"], "tags": ["B-PER", "I-PER"]},
         "entity_sentiment": {"text": "A up", "entities": [{"start": 0, "end": 1, "label": "positive"}]},
+        "topics": {"text": "A up", "topics": ["markets"]},
+        "summary": {"text": "A up. B down.", "summary": "A up."},
     }
     for task, line in files.items():
         verdict = check_labelled(read(tmp_path, task, line, line))

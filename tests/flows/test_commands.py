@@ -18,6 +18,8 @@ import pytest
 from rich.console import Console
 
 from data_contracts.errors import Fatal
+from data_contracts.labelled_examples import SentimentExample
+from flows.__main__ import COMMANDS
 from flows.arguments import spread
 from flows.backfill import Outcome
 from flows.evaluating import evaluate_file
@@ -27,13 +29,13 @@ from flows.settings import load as settings
 from flows.showing import bars
 from models import engine
 from models.bundle import load
+from models.contamination import LearntTexts
 from tests.flows.conftest import NIGHTS, ROOT, Desk
 from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, tiny_trunk
 
 __all__ = ["ner_examples", "sentiment_examples", "tiny_bundle", "tiny_trunk"]  # fixtures
 
 SAMPLE = ROOT / "flows" / "sample" / "labelled"
-COMMANDS = ("run", "finetune", "evaluate", "score", "backfill", "sql", "report", "doctor")
 
 
 def call(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -218,6 +220,25 @@ def test_evaluate_holds_its_rows_to_the_contract_of_training(
     assert f"{data}:2: left out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("fresh", "measured"), [(4, 4), (2, None)])
+def test_a_few_learnt_texts_are_left_out_and_a_file_of_many_is_refused(
+    tiny_bundle: Path, tmp_path: Path, sentiment_examples: list[SentimentExample], fresh: int, measured: int | None
+) -> None:
+    texts = [sentiment_examples[0].text, *(f"{word} sold its shop" for word in ("one", "two", "three", "four")[:fresh])]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps({"text": text, "label": "neutral"}) + "\n" for text in texts))
+    if measured is None:
+        with pytest.raises(LearntTexts, match="1 of 3 texts"):
+            evaluate_file("sentiment", data, str(tiny_bundle), settings())
+        measured = 3
+        found = evaluate_file("sentiment", data, str(tiny_bundle), settings(), allow_overlap=True)
+        assert found["overlap"] == 1
+    else:
+        found = evaluate_file("sentiment", data, str(tiny_bundle), settings())
+        assert found["left_out"] == 1
+    assert found["n"] == measured
+
+
 @pytest.mark.parametrize("killed_at", ["os.rename:/bundle", "shutil.rmtree:.old"])
 def test_a_kill_while_a_bundle_is_replaced_leaves_one(tiny_bundle: Path, tmp_path: Path, killed_at: str) -> None:
     output = tmp_path / "bundle"
@@ -297,10 +318,13 @@ def test_score_writes_the_promised_columns_with_offsets_into_title_and_body(desk
         "p_positive",
         "tokens_scored",
         "tokens_total",
+        "topics",
+        "summary",
         "model_digest",
     ]
     assert scored.column_names == names
-    assert mentions.column_names == ["id", "start", "end", "text", "type", "score"]
+    of_entity = ["entity_sentiment", *(f"entity_{name}" for name in names[2:5]), "entity_sentiment_score", "relevance"]
+    assert mentions.column_names == ["id", "start", "end", "text", "type", "score", *of_entity]
     assert scored["id"].to_pylist() == ["a", "b", "a", "7"]
     assert scored["tokens_scored"].to_pylist() == scored["tokens_total"].to_pylist()
     texts = {str(r["id"]): f"{r['title'] or ''}\n{r['body'] or ''}" for r in rows[1:2]}

@@ -75,11 +75,11 @@ def test_another_label_order_is_refused(copy: Path) -> None:
 
 
 def test_an_unknown_task_or_format_is_refused(copy: Path) -> None:
-    _restate(copy, labels={"topics": ("a", "b")})
-    with pytest.raises(BundleRefused, match="'topics'"):
+    _restate(copy, labels={"weather": ("a", "b")})
+    with pytest.raises(BundleRefused, match="'weather'"):
         load(copy)
     _restate(copy, format_version=99)
-    with pytest.raises(BundleRefused, match="format 99; this code reads 2"):
+    with pytest.raises(BundleRefused, match="format 99; this code reads 3"):
         load(copy)
 
 

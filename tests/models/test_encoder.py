@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import ElectraConfig, ElectraModel
 
 from models import encoder as encoders
 from models.encoder import Encoder, TrunkRefused, load_trunk, locate
@@ -85,3 +86,12 @@ def test_word_shapes_change_nothing_before_they_have_learnt(tiny_trunk: Path) ->
     with torch.inference_mode():
         expected, found = (trunk(ids, torch.ones_like(ids), shapes) for trunk in (plain, shaped))
     torch.testing.assert_close(found, expected)
+
+
+def test_word_shapes_are_as_wide_as_the_embeddings_they_are_added_to() -> None:
+    config = ElectraConfig(
+        vocab_size=9, embedding_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    trunk = Trunk(ElectraModel(config), word_shapes=True).eval()
+    ids = torch.tensor([[2, 5, 6, 3]])
+    assert trunk(ids, torch.ones_like(ids), torch.tensor([[0, 2, 1, 0]])).shape == (1, 4, 8)

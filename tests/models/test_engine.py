@@ -182,7 +182,7 @@ def test_one_bundle_a_task_scores_as_well_and_two_of_one_task_are_refused(
 def test_an_empty_table_gives_empty_tables_of_the_same_schema(predictor: Predictor) -> None:
     full, empty = predictor.predict(_table(TEXTS[:1])), predictor.predict(_table([]).slice(0, 0))
     assert empty.articles.num_rows == empty.mentions.num_rows == empty.failures.num_rows == 0
-    assert [len(part.schema) for part in (full.articles, full.mentions, full.failures)] == [8, 6, 2]
+    assert [len(part.schema) for part in (full.articles, full.mentions, full.failures)] == [10, 11, 2]
     wanted = predictor.predict(_table(TEXTS[:1]).slice(0, 0))
     assert (full.articles.schema, full.mentions.schema) == (wanted.articles.schema, wanted.mentions.schema)
 

@@ -9,9 +9,12 @@ import pytest
 
 from data_contracts.errors import Fatal
 from data_contracts.labelled import NerExample, SentimentExample
+from data_contracts.labels import TASKS
 from flows.finetune import SAMPLE_LABELLED, copy_bundle, files_for, finetune, finetune_into, sample_files
 from flows.forms import LabelledForm, RecipeForm
 from models.bundle import load
+from models.plans import plan_for
+from models.recipe import Recipe
 from tasks.cluster import ClusterConfig
 from tasks.registry import Registry
 
@@ -72,7 +75,7 @@ def test_outside_the_registry_the_bundle_lies_in_the_directory_asked_for(
             files,
             storage=tmp_path / "store",
             cluster=ClusterConfig(),
-            recipe=RECIPE,
+            plan=plan_for(("sentiment",), **RECIPE.changes()),
             trunk=str(tiny_trunk),
             workers=0,
         )
@@ -102,11 +105,16 @@ def test_the_sample_is_there() -> None:
     }
 
 
+def test_every_field_of_the_recipe_can_be_changed_in_the_form() -> None:
+    assert set(RecipeForm.model_fields) == set(Recipe.__dataclass_fields__)
+
+
 def test_the_form_describes_every_parameter_and_is_closed_to_unknown_names() -> None:
     from prefect.utilities.callables import parameter_schema
 
     schema = parameter_schema(finetune).model_dump()
-    assert set(schema["properties"]) == {"task", "sentiment", "ner", "recipe", "trunk", "workers", "settings_file"}
+    rest = {"task", "plan", "recipe", "seeds", "trunk", "workers", "settings_file"}
+    assert set(schema["properties"]) == {*TASKS, *rest}
     assert all(one.get("description") for one in schema["properties"].values())
     assert {schema["definitions"][name]["additionalProperties"] for name in ("LabelledForm", "RecipeForm")} == {False}
     assert all(

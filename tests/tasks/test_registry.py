@@ -10,7 +10,8 @@ from data_contracts.labelled import NerExample, SentimentExample
 from models.bundle import load
 from models.engine import Predictor
 from models.training import Recipe, TaskData, fit
-from tasks.registry import NoSuchModel, Registry
+from tasks.registry import Registry
+from tasks.versions import NoSuchModel
 
 RECIPE = Recipe(epochs=1, precision="float32", max_length=64, overlap=16, learning_rate=1e-2)
 
@@ -131,7 +132,7 @@ def test_mlflow_is_told_to_report_to_nobody_before_it_is_imported(tmp_path: Path
         "import sys; from tasks.registry import Registry\n"
         "assert 'mlflow' not in sys.modules\n"
         f"registry = Registry('sqlite:///{tmp_path / 'm.db'}', {str(tmp_path)!r})\n"
-        "with registry._client(): pass\n"
+        "with registry.client(): pass\n"
         "from mlflow.telemetry.client import get_telemetry_client\n"
         "assert get_telemetry_client() is None\n"
     )

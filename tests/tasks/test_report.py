@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from data_contracts.alerts import Alert
+from data_contracts.article import Article
 from data_contracts.catalog import contract
 from data_contracts.daily import DailyEntitySentiment
 from data_contracts.quarantine import QuarantineRow
 from data_contracts.scores import ScoredArticle
+from models.bundle import load
 from tasks.lake import Lake
+from tasks.registry import Registry
 from tasks.report import report, summary_markdown
 from tasks.report.night import gather
 
@@ -112,3 +115,33 @@ def test_a_night_without_anything_has_a_page(tmp_path: Path) -> None:
     page = Path(report.fn(lake.root, night=NIGHT, now=NOW)).read_text(encoding="utf-8")
     assert "No article was scored" in page
     assert gather(lake, NIGHT).rows_read == 0
+
+
+def test_a_lead_article_has_the_words_that_drove_its_score_while_the_model_is_there(
+    tmp_path: Path, tiny_bundle: Path
+) -> None:
+    digest = load(tiny_bundle).digest
+    lake = Lake.open(str(tmp_path / "lake"))
+    article = Article(
+        article_id="a", version=1, content_hash="c" * 32, run_date=NIGHT, source="wire", title="the company said",
+        body="Acme losses and fraud <b> today. The office in rome.", repeats=0, published_at=NOW, first_seen_at=NOW, available_at=NOW, row_id="r",
+    )  # fmt: skip
+    alert = Alert(
+        alert_key="k", run_date=NIGHT, monitor="negative_surge", subject="acme", severity="warning", message="m", value=5.0, baseline=0.0,
+        threshold=3.0, article_ids=["a"], created_at=NOW, available_at=NOW, model_digest=digest,
+    )  # fmt: skip
+    score = scored("a", "negative", -0.85).model_copy(update={"model_digest": digest, "abstained": True})
+    rows = {"scored_articles": [score], "alerts": [alert], "articles": [article]}
+    names = ("daily_entity_sentiment", "quarantine", "source_counts", "entity_mentions", "raw")
+    tables = {name: contract(name).table(some) for name, some in rows.items()}
+    lake.commit(tables | {name: contract(name).empty() for name in names}, night=NIGHT, run_id="test")
+    place = {"tracking_uri": f"sqlite:///{tmp_path / 'm.db'}", "artifact_root": str(tmp_path / "bundles")}
+
+    gone = Path(report.fn(lake.root, night=NIGHT, now=NOW, **place)).read_text(encoding="utf-8")
+    assert f"not shown: the model {digest[:16]} that scored it is not in the registry" in gone
+    Registry(place["tracking_uri"], place["artifact_root"]).register("sentiment", tiny_bundle, {}, {})
+    page = Path(report.fn(lake.root, night=NIGHT, now=NOW, **place)).read_text(encoding="utf-8")
+    assert "rgba(208,140,63" in page
+    assert "not shown" not in page
+    assert "1 articles have a label less probable" in page
+    assert "unsure" in page

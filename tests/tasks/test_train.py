@@ -10,10 +10,11 @@ import pytest
 from data_contracts.errors import ContractBroken, Fatal
 from data_contracts.labelled import NerExample, SentimentExample
 from models.bundle import load
+from models.plans import Plan
 from models.training import Recipe
 from tasks.cluster import ClusterConfig
 from tasks.evaluate import evaluate
-from tasks.train import LabelledFiles, Trained, train
+from tasks.train import LabelledFiles, Trained, aligned, example_text, read_files, train
 
 RECIPE = Recipe(epochs=2, precision="float32", max_length=64, overlap=16, learning_rate=1e-2)
 Writer = Callable[..., str]
@@ -32,7 +33,9 @@ def write(tmp_path: Path) -> Writer:
 
 
 def run(files: dict[str, LabelledFiles], trunk: Path, storage: Path, recipe: Recipe = RECIPE) -> Trained:
-    return train.fn(files, trunk=str(trunk), recipe=recipe, storage=str(storage), cluster=ClusterConfig(), workers=0)
+    return train.fn(
+        files, trunk=str(trunk), plan=Plan(recipe=recipe), storage=str(storage), cluster=ClusterConfig(), workers=0
+    )
 
 
 def steps(storage: Path) -> list[tuple[int, int]]:
@@ -69,6 +72,30 @@ def test_texts_of_the_dev_part_are_kept_out_of_training(
     assert done.in_dev_too["sentiment"] >= 4
     assert done.examples["sentiment"] == len(sentiment_examples) - done.in_dev_too["sentiment"]
     assert evaluate.fn(done.bundle, task="sentiment", dev=files["sentiment"].dev, storage=str(tmp_path)).overlap == 0
+
+
+def test_texts_of_one_tasks_dev_part_are_kept_out_of_every_tasks_training(
+    tmp_path: Path, write: Writer, sentiment_examples: list[SentimentExample], ner_examples: list[NerExample]
+) -> None:
+    """A shared trunk that learns a sentence with its entities has learnt it for its sentiment too."""
+    quoted = [SentimentExample(text=" ".join(one.tokens), label="neutral") for one in ner_examples[:2]]
+    files = {
+        "sentiment": LabelledFiles(
+            train=(write("s.jsonl", sentiment_examples[6:]),),
+            dev=(write("sd.jsonl", [*sentiment_examples[:6], *quoted]),),
+        ),
+        "ner": LabelledFiles(train=(write("n.jsonl", ner_examples),), dev=(write("nd.jsonl", ner_examples[30:33]),)),
+    }
+    read = read_files(files, storage=str(tmp_path / "store"))
+    dev = {example_text(one) for parts in read.data.values() for one in parts.dev}
+    learnt = [example_text(one) for parts in read.data.values() for one in parts.train]
+    assert learnt
+    assert not dev & set(learnt)
+    alone = read_files({"ner": files["ner"]}, storage=str(tmp_path / "store"))
+    assert read.in_dev_too["ner"] >= alone.in_dev_too["ner"] + 2
+    files["ner"] = LabelledFiles(train=(write("n2.jsonl", ner_examples[:2]),), dev=files["ner"].dev)
+    with pytest.raises(Fatal, match="all 2 ner training texts stand in dev parts"):
+        read_files(files, storage=str(tmp_path / "store"))
 
 
 def test_a_line_that_is_no_example_is_left_out_and_kept_with_its_reason(
@@ -137,3 +164,26 @@ def test_a_stopped_training_goes_on_at_its_last_epoch(
     each = steps(tmp_path / "store")
     assert each[0][1] > 0
     assert each == [(0, each[0][1]), (0, 2 * each[0][1]), (2, 3 * each[0][1]), (2, 4 * each[0][1])]
+
+
+def test_several_seeds_become_one_model_of_the_same_size(
+    write: Writer, tiny_trunk: Path, tmp_path: Path, sentiment_examples: list[SentimentExample]
+) -> None:
+    files = {
+        "sentiment": LabelledFiles(
+            train=(write("t.jsonl", sentiment_examples),), dev=(write("d.jsonl", sentiment_examples[:9]),)
+        )
+    }
+    trained = train.fn(
+        files, trunk=str(tiny_trunk), plan=Plan(recipe=RECIPE, seeds=2), storage=str(tmp_path / "store"), cluster=ClusterConfig(), workers=0
+    )  # fmt: skip
+    mean = load(trained.bundle)
+    assert Path(trained.bundle).name == "soup-of-2"
+    assert mean.heads == ("sentiment",)
+    assert mean.manifest.metrics["sentiment"]["n"] == 9
+
+
+def test_auxiliary_words_of_types_that_home_lacks_are_o() -> None:
+    home = [NerExample(tokens=("Acme",), tags=("B-ORG",))]
+    other = NerExample(tokens=("Acme", "Open", "Cup"), tags=("B-ORG", "B-MISC", "I-MISC"))
+    assert aligned([other], home) == [NerExample(tokens=other.tokens, tags=("B-ORG", "O", "O"))]

@@ -3,6 +3,7 @@
 import datetime as dt
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from data_contracts import alerts, counts, mentions
@@ -87,6 +88,15 @@ def test_a_later_night_is_no_history(lake) -> None:
     assert view.nights(9) == [NIGHT - dt.timedelta(days=1)]
     assert view.history("articles", 9)["run_date"].unique().to_list() == [NIGHT - dt.timedelta(days=1)]
     assert LakeView(lake, NIGHT - dt.timedelta(days=1)).history("articles", 9).is_empty()
+
+
+def test_articles_that_abstained_make_no_surge(lake) -> None:
+    stage = lake.stage(NIGHT)
+    named = stage.read("entity_mentions")
+    unsure = pa.array([True] * 6 + [None] * 3, pa.bool_())
+    place = named.schema.get_field_index("abstained")
+    stage.write("entity_mentions", named.set_column(place, named.schema.field(place), unsure))
+    assert [alert.monitor for alert in watched(lake, {"negative_surge": {}})] == []
 
 
 def test_a_monitor_s_own_settings_count(lake) -> None:

@@ -1,50 +1,18 @@
 """Tags that can be: decoding, alignment of words and tokens, mentions."""
 
-import itertools
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from data_contracts.labelled import NerExample
 from data_contracts.labels import NER_TAGS
 from models.encoder import Encoder
-from models.heads.ner import NerHead, decode
-
-SMALL = ("O", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
-
-
-def _probabilities(seed: int, words: int, tags: int) -> np.ndarray:
-    return np.random.default_rng(seed).dirichlet(np.full(tags, 0.5), size=words)
-
-
-def _legal(path: tuple[str, ...]) -> bool:
-    return all(
-        not tag.startswith("I-") or before[1:] == tag[1:] for before, tag in zip(("O", *path), path, strict=False)
-    )
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), words=st.integers(1, 4))
-def test_decoding_finds_the_likeliest_allowed_path(seed: int, words: int) -> None:
-    probabilities = _probabilities(seed, words, len(SMALL))
-    found = decode(probabilities, SMALL)
-    legal = [
-        path for path in itertools.product(range(len(SMALL)), repeat=words) if _legal(tuple(SMALL[i] for i in path))
-    ]
-    best = max(legal, key=lambda path: np.log(probabilities[np.arange(words), path]).sum())
-    assert found.tolist() == list(best)
-
-
-@given(seed=st.integers(0, 10_000), words=st.integers(0, 40))
-def test_no_inside_stands_without_its_beginning(seed: int, words: int) -> None:
-    assert _legal(tuple(NER_TAGS[number] for number in decode(_probabilities(seed, words, len(NER_TAGS)), NER_TAGS)))
+from models.heads import HeadOptions
+from models.heads.ner import NerHead
 
 
 @pytest.fixture
 def head() -> NerHead:
-    return NerHead(8, dropout=0.0, pooling="mean")
+    return NerHead(8, HeadOptions())
 
 
 EXAMPLE = NerExample(
@@ -62,14 +30,27 @@ def test_right_probabilities_give_right_answers_and_mentions(head: NerHead, tiny
     (encoded,) = tiny_encoder.encode([head.text(EXAMPLE)])
     probabilities = np.full((len(encoded.first), len(NER_TAGS)), 0.01)
     probabilities[np.arange(len(encoded.first)), head.targets(EXAMPLE, encoded)] = 0.92
-    answers = head.answers(EXAMPLE, encoded, probabilities)
+    answers = head.answers(EXAMPLE, encoded, np.log(probabilities))
     assert answers.predicted == answers.gold == EXAMPLE.tags
-    found = [(encoded.text[one.start : one.end], one.type, one.score) for one in head.mentions(encoded, probabilities)]
+    found = [
+        (encoded.text[one.start : one.end], one.type, one.score)
+        for one in head.mentions(encoded, np.log(probabilities))
+    ]
     assert found == [("U.S.", "LOC", pytest.approx(0.92)), ("Acme Co", "ORG", pytest.approx(0.92))]
 
 
 def test_two_entities_side_by_side_stay_two(head: NerHead, tiny_encoder: Encoder) -> None:
     (encoded,) = tiny_encoder.encode(["Oslo Oslo"])
-    probabilities = np.zeros((2, len(NER_TAGS)))
+    probabilities = np.full((2, len(NER_TAGS)), 0.01)
     probabilities[:, NER_TAGS.index("B-LOC")] = 1.0
-    assert [(one.start, one.end) for one in head.mentions(encoded, probabilities)] == [(0, 4), (5, 9)]
+    assert [(one.start, one.end) for one in head.mentions(encoded, np.log(probabilities))] == [(0, 4), (5, 9)]
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_no_token_goes_on_with_an_entity_that_began_within_another(crf: bool, tiny_encoder: Encoder) -> None:
+    example = NerExample(tokens=("(Oslo", "Bank"), tags=("B-ORG", "I-ORG"))
+    (encoded,) = tiny_encoder.encode([" ".join(example.tokens)])
+    logits = np.full((3, len(NER_TAGS)), -5.0)
+    logits[[0, 1, 2], [NER_TAGS.index(tag) for tag in ("O", "B-ORG", "I-ORG")]] = 5.0
+    predicted = NerHead(8, HeadOptions(crf=crf)).answers(example, encoded, logits).predicted
+    assert predicted == ("O", "B-ORG" if crf else "O")
