@@ -32,11 +32,11 @@ check: $(STAMP)  ## format, lint, types, import directions, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m data_contracts.generate --check
 
-test: check  ## all checks, then all tests, the slow ones too
-	$(BIN)/python -m pytest
+test: check  ## all checks, then all tests, the slow ones too, two files at a time
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 fast: $(STAMP)  ## the tests that take less than ten seconds each
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow'
 
 generate: $(STAMP)  ## write the generated suites and the data dictionary anew
 	$(BIN)/python -m data_contracts.generate

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -83,7 +84,7 @@ def progress(folder: Path) -> list[dict[str, float]]:
 
 
 def test_ray_listens_on_the_loopback_alone_and_leaves_nothing_behind(children: Callable[[str], list[int]]) -> None:
-    before, handler = set(Path("/tmp").glob("nd-*")), signal.getsignal(signal.SIGTERM)
+    before, handler = set(Path(tempfile.gettempdir()).glob("nd-*")), signal.getsignal(signal.SIGTERM)
     with session(RAY):
         assert signal.getsignal(signal.SIGTERM) is handler
         assert children("raylet")
@@ -104,7 +105,7 @@ def test_ray_listens_on_the_loopback_alone_and_leaves_nothing_behind(children: C
     assert signal.getsignal(signal.SIGTERM) is handler
     assert not children("raylet")
     assert not children("gcs_server")
-    assert set(Path("/tmp").glob("nd-*")) == before
+    assert set(Path(tempfile.gettempdir()).glob("nd-*")) == before
 
 
 def test_ray_is_stopped_after_an_error_and_works_from_a_thread(children: Callable[[str], list[int]]) -> None:
@@ -333,7 +334,8 @@ def test_a_killed_program_leaves_no_ray_and_its_training_goes_on_when_run_again(
 
 
 def _raylets() -> set[str]:
-    """Every raylet that this environment has started."""
+    """Every raylet that this environment has started with its files in this process's temporary directory."""
+    mine = f"{tempfile.gettempdir()}/nd-".encode()
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -341,6 +343,6 @@ def _raylets() -> set[str]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if command.startswith(sys.prefix.encode()) and b"raylet/raylet" in command and b"/nd-" in command:
+            if command.startswith(sys.prefix.encode()) and b"raylet/raylet" in command and mine in command:
                 found.add(entry.name)
     return found
