@@ -133,7 +133,7 @@ def finetune_models(
         workers=workers,
         allow_hub=settings.allow_hub,
     )
-    params = asdict(plan.recipe) | {"seeds": plan.seeds, "trunk": trunk, "workers": workers}
+    params = asdict(trained.plan.recipe) | {"seeds": plan.seeds, "trunk": trunk, "workers": workers}
     figures, decisions = pass_gate(trained.bundle, files, params=params, settings=settings)
     return Finetuned(trained=trained, figures=figures, decisions=decisions)
 

@@ -9,6 +9,7 @@ the same size (Wortsman et al. 2022, "Model soups").
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +19,26 @@ from models.recipe import Recipe, RecipeRefused, recipe_for
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A recipe, followed with `seeds` seeds: the recipe's own, the next, and so on."""
+    """A recipe, followed with `seeds` seeds: the recipe's own, the next, and so on.
+
+    A small set is read more often than the recipe's `epochs`, until there are `min_steps` steps of `batch_size` examples.
+    """
 
     recipe: Recipe
     seeds: int = 1
+    min_steps: int = 0
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise RecipeRefused(f"{self.seeds} seeds; allowed is 1 at least")
+        if self.seeds < 1 or self.min_steps < 0:
+            raise RecipeRefused(
+                f"{self.seeds} seeds, {self.min_steps} steps; allowed is 1 seed at least, no less than 0 steps"
+            )
+
+    def over(self, examples: int) -> Plan:
+        """The plan for so many training examples, auxiliary ones aside: with the epochs that they take."""
+        epochs = math.ceil(self.min_steps * self.recipe.batch_size / max(examples, 1))
+        recipe = dataclasses.replace(self.recipe, epochs=max(self.recipe.epochs, epochs))
+        return dataclasses.replace(self, recipe=recipe, min_steps=0)
 
     def recipes(self) -> list[Recipe]:
         """The recipe of each seed."""
@@ -77,4 +90,9 @@ def plan_for(tasks: Sequence[str], name: str = "default", *, seeds: int | None =
             f"recipe 'best' for {', '.join(tasks)}: allowed is one task, since one trunk a task measured best"
         )
     plan = BEST[tasks[0]]
-    return Plan(recipe=dataclasses.replace(plan.recipe, **changes), seeds=seeds or plan.seeds)
+    return dataclasses.replace(
+        plan,
+        recipe=dataclasses.replace(plan.recipe, **changes),
+        seeds=seeds or plan.seeds,
+        min_steps=0 if "epochs" in changes else plan.min_steps,
+    )

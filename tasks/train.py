@@ -53,9 +53,10 @@ class Read:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A finished training: its bundle's directory, and counts by task."""
+    """A finished training: its bundle's directory, the plan as it was followed, and counts by task."""
 
     bundle: str
+    plan: Plan
     tasks: tuple[str, ...]
     examples: Mapping[str, int]
     rejected: Mapping[str, int]
@@ -136,6 +137,7 @@ def train(
     """
     read = read_files(files, storage=storage, max_rejected_share=max_rejected_share)
     data = read.data
+    plan = plan.over(max(len(parts.train) for parts in data.values()))
     runs = [
         TrainingRun(
             trunk=trunk,
@@ -152,6 +154,7 @@ def train(
     bundle = bundles[0] if len(bundles) == 1 else _averaged(bundles, data)
     return Trained(
         bundle=str(bundle),
+        plan=plan,
         tasks=tuple(sorted(data)),
         examples={task: len(parts.train) for task, parts in data.items()},
         rejected=read.rejected,

@@ -24,6 +24,17 @@ def test_seeds_follow_one_another_and_nothing_else_changes() -> None:
     assert {one.epochs for one in recipes} == {Recipe().epochs}
 
 
+def test_a_small_set_is_read_more_often_unless_epochs_are_asked_for() -> None:
+    plan = Plan(recipe=Recipe(epochs=5, batch_size=32), min_steps=400)
+    assert plan.over(640).recipe.epochs == 20
+    assert plan.over(641).recipe.epochs == 20
+    assert plan.over(7000).recipe.epochs == 5
+    assert plan.over(640).over(640) == plan.over(640)
+    assert plan_for(("entity_sentiment",), "best", epochs=2).over(10).recipe.epochs == 2
+    with pytest.raises(RecipeRefused, match="no less than 0 steps"):
+        Plan(recipe=Recipe(), min_steps=-1)
+
+
 @pytest.mark.parametrize(
     ("tasks", "name", "said"),
     [(("ner",), "worst", "allowed are default, best"), (("ner", "sentiment"), "best", "allowed is one task")],
