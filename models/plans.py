@@ -16,12 +16,14 @@ from typing import Any
 
 from models.recipe import Recipe, RecipeRefused, recipe_for
 
+_MOST = 8  # times the recipe's epochs
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A recipe, followed with `seeds` seeds: the recipe's own, the next, and so on.
 
-    A small set is read more often than the recipe's `epochs`, until there are `min_steps` steps of `batch_size` examples.
+    A small set is read more often than the recipe's `epochs`, up to eight times as often, until there are `min_steps` steps of `batch_size`.
     """
 
     recipe: Recipe
@@ -36,8 +38,9 @@ class Plan:
 
     def over(self, examples: int) -> Plan:
         """The plan for so many training examples, auxiliary ones aside: with the epochs that they take."""
-        epochs = math.ceil(self.min_steps * self.recipe.batch_size / max(examples, 1))
-        recipe = dataclasses.replace(self.recipe, epochs=max(self.recipe.epochs, epochs))
+        recipe = self.recipe
+        wanted = math.ceil(self.min_steps / math.ceil(max(examples, 1) / recipe.batch_size))
+        recipe = dataclasses.replace(recipe, epochs=max(recipe.epochs, min(wanted, _MOST * recipe.epochs)))
         return dataclasses.replace(self, recipe=recipe, min_steps=0)
 
     def recipes(self) -> list[Recipe]:
@@ -47,7 +50,9 @@ class Plan:
 
 
 BEST: Mapping[str, Plan] = {
-    "sentiment": Plan(recipe=Recipe(learning_rate=1e-4, epochs=4, agreement_smoothing=True, averaging="epochs")),
+    "sentiment": Plan(
+        recipe=Recipe(learning_rate=1e-4, epochs=4, agreement_smoothing=True, averaging="epochs"), min_steps=400
+    ),
     "topics": Plan(recipe=Recipe(learning_rate=3e-4, epochs=12, batch_size=16, patience=0, head_rate_factor=20.0)),
     "ner": Plan(
         recipe=Recipe(
@@ -58,7 +63,8 @@ BEST: Mapping[str, Plan] = {
             crf=True,
             averaging="epochs",
             augment={"entity": 0.3},
-        )
+        ),
+        min_steps=500,
     ),
     "entity_sentiment": Plan(
         recipe=Recipe(
@@ -69,7 +75,8 @@ BEST: Mapping[str, Plan] = {
             word_shapes=True,
             crf=True,
             averaging="epochs",
-        )
+        ),
+        min_steps=400,
     ),
     "summary": Plan(recipe=Recipe(learning_rate=1e-4, epochs=5, batch_tokens=4096)),
 }
