@@ -105,6 +105,6 @@ def _show(done: Adapted, place: str) -> None:
     create_table_artifact(table, key="adapt-figures", description=f"on {done.held_out} held-out documents")
     said = (
         f"The trunk is in `{place}`: {done.steps} steps over {done.learnt} documents, {done.held_out} held out, "
-        f"{done.repeated} repeats and {done.unreadable} blank or unreadable ones left out."
+        f"{done.repeated} repeats and {done.unreadable} blank or unreadable ones left out, and {done.excepted} that hold an excepted text."
     )
     create_markdown_artifact(said, key="adapt-trunk", description="What was adapted")

@@ -66,7 +66,12 @@ def compress(
         cluster=settings.cluster,
         workers=workers,
     )
-    params = asdict(chosen.recipe) | compression.model_dump() | {"compressed": name} | done.report.metrics()
+    params = (
+        (asdict(done.plan.recipe) if done.plan else {})
+        | compression.model_dump()
+        | {"compressed": name}
+        | done.report.metrics()
+    )
     _, decisions = pass_gate(done.bundle, labelled, params=params, settings=settings)
     for decision in decisions:
         get_run_logger().info("%s/%d: %s", decision.task, decision.version, decision.reason)

@@ -70,7 +70,7 @@ def distil(
         workers=workers,
         allow_hub=settings.allow_hub,
     )
-    params = asdict(chosen.recipe) | teaching.model_dump() | {"trunk": student, "seeds": chosen.seeds}
+    params = asdict(trained.plan.recipe) | teaching.model_dump() | {"trunk": student, "seeds": chosen.seeds}
     figures, decisions = pass_gate(trained.bundle, labelled, params=params, settings=settings)
     for decision in decisions:
         get_run_logger().info("%s/%d: %s", decision.task, decision.version, decision.reason)

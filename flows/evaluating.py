@@ -55,7 +55,7 @@ def evaluate_file(
     bundle = load(registry.resolve(f"{task}/champion" if model == "champion" else model))
     figures = _measured(bundle, task, examples, places, given_entities, exclude_seen, allow_overlap)
     folder = keep(figures, bundle.path)
-    if folder is not None and not Path(model).is_dir():
+    if folder is not None:
         registry.attach(task, bundle.digest, folder)
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)

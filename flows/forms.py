@@ -98,7 +98,7 @@ class RecipeForm(BaseModel):
     negative_share: float | None = Field(
         None, title="Negative share", description="of the sentences without entities, seen an epoch", gt=0, le=1
     )
-    seed: int | None = Field(None, title="Seed", description="of every random choice")
+    seed: int | None = Field(None, title="Seed", description="of every random choice", ge=0)
 
     def changes(self) -> dict[str, Any]:
         """The fields that were filled in, for `models.plans.plan_for`."""

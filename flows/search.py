@@ -66,6 +66,10 @@ def search(
         raise Fatal(
             "the recipe of a search gives epochs or patience; allowed: extent.max_epochs, since a search stops trials"
         )
+    if task == "all" and labelled:
+        raise Fatal(
+            "labelled is filled in for task all; allowed: one task with its files, or all on the shipped sample"
+        )
     quiet()
     settings = load(settings_file)
     files = files_for(task, {task: labelled})

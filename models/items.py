@@ -83,6 +83,8 @@ def head_options(data: Mapping[str, TaskData], recipe: Recipe) -> HeadOptions:
         for task, parts in data.items()
         if not head_class(task).labels
     }
+    if empty := sorted(task for task, labels in found.items() if not labels):
+        raise RecipeRefused(f"no training example of {', '.join(empty)} has a label; allowed: one label at least")
     return HeadOptions(
         pooling=recipe.pooling,
         dropout=recipe.dropout,

@@ -40,7 +40,9 @@ class Plan:
         """The plan for so many training examples, auxiliary ones aside: with the epochs that they take."""
         recipe = self.recipe
         wanted = math.ceil(self.min_steps / math.ceil(max(examples, 1) / recipe.batch_size))
-        recipe = dataclasses.replace(recipe, epochs=max(recipe.epochs, min(wanted, _MOST * recipe.epochs)))
+        epochs = max(recipe.epochs, min(wanted, _MOST * recipe.epochs))
+        patience = math.ceil(recipe.patience * epochs / recipe.epochs)  # as many steps as before
+        recipe = dataclasses.replace(recipe, epochs=epochs, patience=patience)
         return dataclasses.replace(self, recipe=recipe, min_steps=0)
 
     def recipes(self) -> list[Recipe]:
@@ -76,7 +78,7 @@ BEST: Mapping[str, Plan] = {
             crf=True,
             averaging="epochs",
         ),
-        min_steps=400,
+        min_steps=440,
     ),
     "summary": Plan(recipe=Recipe(learning_rate=1e-4, epochs=5, batch_tokens=4096)),
 }

@@ -9,6 +9,7 @@ one trunk a task is the better model and one trunk for both the cheaper.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,15 +73,18 @@ class Recipe:
             "precision in float32, bf16": self.precision in ("float32", "bf16"),
             "reading in sentences, whole": self.reading in ("sentences", "whole"),
             "pooling in mean, cls": self.pooling in ("mean", "cls"),
-            "learning_rate > 0": self.learning_rate > 0,
+            "finite learning_rate > 0": 0 < self.learning_rate < math.inf,
             "epochs, batch_size, accumulate >= 1": min(self.epochs, self.batch_size, self.accumulate) >= 1,
             "0 <= dropout, warmup_share, label_smoothing < 1": all(
                 0 <= value < 1 for value in (self.dropout, self.warmup_share, self.label_smoothing)
             ),
             "max_length >= 8, 0 <= overlap < max_length - 2": self.max_length >= 8
             and 0 <= self.overlap < self.max_length - 2,
-            "freeze_layers, patience, weight_decay >= 0": min(self.freeze_layers, self.patience, self.weight_decay)
-            >= 0,
+            "freeze_layers, patience, seed >= 0": min(self.freeze_layers, self.patience, self.seed) >= 0,
+            "finite weight_decay and loss_weights >= 0, head_rate_factor and shape_rate_factor > 0": all(
+                0 <= value < math.inf for value in (self.weight_decay, *self.loss_weights.values())
+            )
+            and all(0 < value < math.inf for value in (self.head_rate_factor, self.shape_rate_factor)),
         }
         broken = [rule for rule, holds in allowed.items() if not holds]
         if broken:

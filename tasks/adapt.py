@@ -39,6 +39,7 @@ class Adapted:
     held_out: int
     repeated: int
     unreadable: int
+    excepted: int
     steps: int
     before: Mapping[str, float]
     after: Mapping[str, float]
@@ -91,6 +92,7 @@ def adapt(
         held_out=len(texts.dev),
         repeated=gathered.repeated,
         unreadable=gathered.unreadable,
+        excepted=gathered.excepted,
         steps=manifest.steps,
         before=manifest.before,
         after=manifest.after,

@@ -17,7 +17,7 @@ from data_contracts.errors import Fatal
 from tasks.cluster import ClusterConfig
 from tasks.narrow import narrowed
 from tasks.step import step
-from tasks.train import MAX_REJECTED_SHARE, LabelledFiles, read_files, read_part, train
+from tasks.train import MAX_REJECTED_SHARE, LabelledFiles, Trained, read_files, read_part, train
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
@@ -50,9 +50,10 @@ class Compression:
 
 @dataclass(frozen=True, kw_only=True)
 class Compressed:
-    """The smaller model's directory, and what it weighs beside the original."""
+    """The smaller model's directory, what it weighs beside the original, and the plan by which it learnt again (None: it did not)."""
 
     bundle: str
+    plan: Plan | None
     report: CompressionReport
 
 
@@ -90,12 +91,22 @@ def compress(
         else read_files(files, storage=storage, max_rejected_share=max_rejected_share).data
     )
     output = _made(bundle, data, compression, Path(storage) / "compressed")
+    followed = None
     if compression.method != "int8":
-        output = _learnt_again(
-            output, bundle, files, compression, plan=plan, storage=storage, cluster=cluster, workers=workers
+        done = _learnt_again(
+            output,
+            bundle,
+            files,
+            compression,
+            plan=plan,
+            storage=storage,
+            cluster=cluster,
+            workers=workers,
+            max_rejected_share=max_rejected_share,
         )
+        output, followed = Path(done.bundle), done.plan
     report = compare(bundle.path, output, {task: parts.dev for task, parts in data.items()})
-    return Compressed(bundle=str(output), report=report)
+    return Compressed(bundle=str(output), plan=followed, report=report)
 
 
 def _dev_alone(files: Mapping[str, LabelledFiles], *, storage: str, max_rejected_share: float) -> dict[str, TaskData]:
@@ -142,7 +153,8 @@ def _learnt_again(
     storage: str,
     cluster: ClusterConfig,
     workers: int,
-) -> Path:
+    max_rejected_share: float,
+) -> Trained:
     from models.compress.distil import Distillation
 
     manifest = bundle.manifest
@@ -156,13 +168,13 @@ def _learnt_again(
         crf=manifest.crf,
         label_features=manifest.label_features,
     )
-    done = train.fn(
+    return train.fn(
         files,
         trunk=str(pruned),
         plan=dataclasses.replace(plan, recipe=recipe),
         storage=storage,
         cluster=cluster,
         workers=workers,
+        max_rejected_share=max_rejected_share,
         distillation=Distillation(teachers=(str(bundle.path),)) if compression.taught else None,
     )
-    return Path(done.bundle)

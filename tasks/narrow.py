@@ -48,7 +48,7 @@ def narrowed(bundle_dir: Path, tasks: Collection[str], root: Path) -> Path:
     whole = bundle.network()
     small = Network(whole.trunk, heads, bundle.manifest.head_options())
     small.load_state_dict({name: value for name, value in whole.state_dict().items() if name in small.state_dict()})
-    texts = {task: bundle.training_texts(task) for task in heads}
+    texts = {task: bundle.learnt() for task in heads}  # the trunk they share has seen them all
     save(
         target,
         network=small,

@@ -137,6 +137,8 @@ def train(
     """
     read = read_files(files, storage=storage, max_rejected_share=max_rejected_share)
     data = read.data
+    if any(parts.auxiliary for parts in data.values()) and not plan.recipe.auxiliary_epochs:
+        raise Fatal("auxiliary files are given, but the recipe's auxiliary_epochs is 0; allowed with them: 1 or more")
     plan = plan.over(max(len(parts.train) for parts in data.values()))
     runs = [
         TrainingRun(

@@ -24,17 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(SILENCE)
     for name in [name for name in os.environ if name.startswith(("NIGHTDESK_", "PREFECT_API"))]:
         del os.environ[name]
-    if (
-        "PYTEST_XDIST_WORKER" in os.environ
-    ):  # beside others: a temporary directory of its own (Ray counts what is left there), and one core
-        os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="nt-")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one of several: a temporary directory of its own, and one core
+        own = tempfile.mkdtemp(prefix="nt-")
+        config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
+        os.environ["TMPDIR"] = tempfile.tempdir = own
         os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def pytest_unconfigure() -> None:
-    """Remove the temporary directory of a worker."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ from flows.settings import load
 
 EXAMPLES = (
     "Examples:  nightdesk finetune --task sentiment --train a.jsonl b.jsonl --dev dev.jsonl --recipe best --output bundle    "
-    "nightdesk finetune --task ner --train mine.jsonl --auxiliary news.jsonl --dev dev.jsonl --set crf=true --set epochs=8    nightdesk finetune"
+    "nightdesk finetune --task ner --train mine.jsonl --auxiliary news.jsonl --dev dev.jsonl --recipe best    nightdesk finetune"
 )
 Files = Annotated[
     list[Path] | None,
@@ -63,7 +63,7 @@ def finetune(
     workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Above 0. Default: the recipe's.")] = None,
-    seed: Annotated[int, typer.Option(help="The random seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The random seed.")] = 0,
     changes: Annotated[
         list[str] | None,
         typer.Option(

@@ -30,6 +30,7 @@ def test_a_small_set_is_read_more_often_unless_epochs_are_asked_for() -> None:
     assert plan.over(641).recipe.epochs == 20
     assert plan.over(10).recipe.epochs == 40
     assert plan.over(7000).recipe.epochs == 5
+    assert (plan.over(640).recipe.patience, plan.over(7000).recipe.patience) == (8, 2)
     assert plan.over(640).over(640) == plan.over(640)
     assert plan_for(("entity_sentiment",), "best", epochs=2).over(10).recipe.epochs == 2
     with pytest.raises(RecipeRefused, match="no less than 0 steps"):

@@ -235,6 +235,10 @@ def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
         {"pooling": "max"},
         {"reading": "backwards"},
         {"freeze_layers": -1},
+        {"seed": -1},
+        {"loss_weights": {"ner": -1.0}},
+        {"head_rate_factor": float("inf")},
+        {"learning_rate": float("inf")},
     ],
 )
 def test_an_impossible_recipe_is_refused(wrong: dict[str, object]) -> None:

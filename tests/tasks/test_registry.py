@@ -127,6 +127,15 @@ def test_a_narrowed_bundle_scores_as_the_whole_one(joint: list[Path], tmp_path: 
     assert Predictor([narrowed(joint[0], ["ner"], tmp_path)]).predict(texts).mentions.equals(whole.mentions)
 
 
+def test_a_narrowed_bundle_remembers_all_that_its_trunk_has_learnt(joint: list[Path], tmp_path: Path) -> None:
+    from models.bundle import load
+    from tasks.narrow import narrowed
+
+    small = load(narrowed(joint[0], ["ner"], tmp_path))
+    assert small.heads == ("ner",)
+    assert small.learnt() == load(joint[0]).learnt() > load(joint[0]).training_texts("ner")
+
+
 def test_mlflow_is_told_to_report_to_nobody_before_it_is_imported(tmp_path: Path) -> None:
     script = (
         "import sys; from tasks.registry import Registry\n"

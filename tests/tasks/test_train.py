@@ -183,6 +183,15 @@ def test_several_seeds_become_one_model_of_the_same_size(
     assert mean.manifest.metrics["sentiment"]["n"] == 9
 
 
+def test_auxiliary_files_that_no_epoch_would_read_are_refused(
+    tmp_path: Path, tiny_trunk: Path, write: Writer, sentiment_examples: list[SentimentExample]
+) -> None:
+    train_file, dev = write("t.jsonl", sentiment_examples[9:]), write("d.jsonl", sentiment_examples[:9])
+    files = {"sentiment": LabelledFiles(train=(train_file,), dev=(dev,), auxiliary=(train_file,))}
+    with pytest.raises(Fatal, match="auxiliary_epochs is 0; allowed with them: 1 or more"):
+        run(files, tiny_trunk, tmp_path / "store")
+
+
 def test_auxiliary_words_of_types_that_home_lacks_are_o() -> None:
     home = [NerExample(tokens=("Acme",), tags=("B-ORG",))]
     other = NerExample(tokens=("Acme", "Open", "Cup"), tags=("B-ORG", "B-MISC", "I-MISC"))

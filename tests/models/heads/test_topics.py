@@ -14,6 +14,7 @@ from models.encoder import Encoder
 from models.evaluation import Judged
 from models.heads import HeadOptions
 from models.heads.topics import TopicsHead
+from models.recipe import RecipeRefused
 from models.scoring import Scorer
 from models.training import Recipe, TaskData, fit
 
@@ -37,6 +38,15 @@ def test_topics_are_learnt_by_heart_and_kept_in_the_bundle(
     assert bundle.metrics["topics"]["macro_f1"] == bundle.metrics["topics"]["micro_f1"] == 1.0
     [score] = Scorer(bundle, token_budget=512, max_windows=None).score(["shares of the bank falls"])
     assert (score.probabilities["topics"] >= 0.5).tolist() == [True, False, True, False]
+
+
+def test_examples_without_any_topic_are_no_training_set(
+    topics: list[TopicsExample], tiny_trunk: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    none = [dataclasses.replace(example, topics=()) for example in topics]
+    data = {"topics": TaskData(none, topics)}
+    with pytest.raises(RecipeRefused, match="no training example of topics has a label"):
+        fit(trunk=str(tiny_trunk), data=data, recipe=tiny_recipe, output=tmp_path / "b")
 
 
 def test_each_topic_is_a_yes_or_no_of_its_own(head: TopicsHead, tiny_encoder: Encoder) -> None:
