@@ -2,9 +2,9 @@
 
 Figures on labelled data say how good a model is on that data; they do not say what changes on the desk the morning it serves. So both models
 score the same published articles of the lake's last nights, and nothing of it is published: the shares of the classes, how sure each is, and
-every article on which they differ, the surest differences shown first. For entities the same with mentions.
+every article on which they differ, the surest differences shown first. For entities, and for what is said of them, the same with mentions.
 
-Not covered: which of two answers is right; nobody labelled these articles.
+Not covered: topics and summaries; which of two answers is right, since nobody labelled these articles.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Flip:
 
 @dataclass(frozen=True, kw_only=True)
 class Shadow:
-    """Two models on the same articles. Shares are of articles (sentiment) or of mentions (entities), in [0, 1].
+    """Two models on the same articles. Shares are of articles (sentiment) or of mentions (entities and their sentiment), in [0, 1].
 
-    `flipped` is the share of articles whose class differs; for entities the share of mentions that only one of the models finds.
+    `flipped` is the share of articles whose class differs; for entities the share of mentions that only one of the models finds so.
     """
 
     task: str
@@ -75,14 +75,14 @@ def shadow(
 
     Args:
         lake_url: where the lake is; it is only read.
-        task: "sentiment" or "ner".
+        task: "sentiment", "ner" or "entity_sentiment"; others are not compared.
         champion: the bundle that serves.
         candidate: the bundle that would.
         nights: how many of the last published nights are looked at.
         max_articles: at most so many articles, chosen by a hash of their ids, the same for every run.
         scratch: a directory for copies of joint bundles with the task's head alone.
     """
-    if task not in ("sentiment", "ner"):
+    if task not in ("sentiment", "ner", "entity_sentiment"):
         return None
     lake = Lake.open(lake_url)
     recent = lake.nights("articles")[-nights:] if nights else []
@@ -94,8 +94,9 @@ def shadow(
     said = [
         Predictor([narrowed(Path(bundle), (task,), Path(scratch))]).predict(texts) for bundle in (champion, candidate)
     ]
-    compared = _sentiment if task == "sentiment" else _mentions
-    return compared(articles, said[0], said[1], nights=len(recent))
+    if task == "sentiment":
+        return _sentiment(articles, said[0], said[1], nights=len(recent))
+    return _mentions(articles, said[0], said[1], task=task, nights=len(recent))
 
 
 def _sample(lake: Lake, nights: Sequence[object], max_articles: int) -> pl.DataFrame:
@@ -141,9 +142,17 @@ def _sentiment(articles: pl.DataFrame, champion: Prediction, candidate: Predicti
     )
 
 
-def _mentions(articles: pl.DataFrame, champion: Prediction, candidate: Prediction, *, nights: int) -> Shadow:
+def _mentions(
+    articles: pl.DataFrame, champion: Prediction, candidate: Prediction, *, task: str, nights: int
+) -> Shadow:
     key = ["id", "start", "end", "type"]
     old, new = (pl.DataFrame(pl.from_arrow(one.mentions)) for one in (champion, candidate))
+    if task == "entity_sentiment":
+        said = {
+            "type": pl.col("entity_sentiment"),
+            "score": pl.max_horizontal(f"entity_p_{label}" for label in SENTIMENT),
+        }
+        old, new = old.with_columns(**said), new.with_columns(**said)
     lost, found = old.join(new, on=key, how="anti"), new.join(old, on=key, how="anti")
     flips = [_one_sided(row, gained=False) for row in lost.to_dicts()]
     flips += [_one_sided(row, gained=True) for row in found.to_dicts()]
@@ -151,7 +160,7 @@ def _mentions(articles: pl.DataFrame, champion: Prediction, candidate: Predictio
     union = len(old) + len(found)
     types = sorted({*old["type"].to_list(), *new["type"].to_list()})
     return Shadow(
-        task="ner",
+        task=task,
         nights=nights,
         articles=len(articles),
         champion_shares=_shares(old["type"].to_list(), types),

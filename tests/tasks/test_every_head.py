@@ -22,6 +22,7 @@ from models.bundle import load
 from tasks.cluster import ClusterConfig
 from tasks.lake import Lake
 from tasks.score import score
+from tasks.shadow import Shadow, shadow
 
 NIGHT = dt.date(2026, 3, 2)
 NOW = dt.datetime(2026, 3, 3, 4, tzinfo=dt.UTC)
@@ -175,3 +176,71 @@ def test_a_file_of_ones_own_is_answered_by_every_head(
     assert mentions.num_rows > 0
     for name in OF_ENTITY:
         assert mentions[name].null_count == 0
+
+
+@pytest.mark.parametrize("task", ["sentiment", "ner", "entity_sentiment"])
+def test_two_models_are_compared_on_the_last_nights(
+    task: str,
+    every_head: Path,
+    tiny_trunk: Path,
+    stage_articles: Callable[..., None],
+    news: Callable[[int], Rows],
+    tmp_path: Path,
+) -> None:
+    from models.training import Recipe, TaskData, fit
+
+    lake = Lake.open(str(tmp_path / "lake"))
+    stage_articles(tmp_path / "lake", news(9))
+    lake.commit({"articles": lake.stage(NIGHT).read("articles")}, night=NIGHT, run_id="r1")
+
+    def compared(candidate: Path) -> Shadow:
+        found = shadow.fn(
+            str(tmp_path / "lake"),
+            task=task,
+            champion=str(every_head),
+            candidate=str(candidate),
+            nights=2,
+            max_articles=100,
+            scratch=str(tmp_path / "narrow"),
+        )
+        assert found is not None
+        assert (found.task, found.nights, found.articles) == (task, 1, 9)
+        return found
+
+    same = compared(every_head)
+    assert (same.flipped, same.shift, same.flips) == (0.0, 0.0, ())
+    assert sum(same.champion_shares.values()) == pytest.approx(1.0)
+    if task != "ner":
+        assert set(same.champion_shares) <= set(SENTIMENT)
+        assert same.champion_confidence >= 1 / 3
+    untaught = EntitySentimentExample(text="the river is long", entities=(EntitySpan(start=4, end=9, label="neutral"),))
+    examples = {
+        "sentiment": [SentimentExample(text="the river is long", label="neutral")],
+        "ner": [NerExample(tokens=("the", "river"), tags=("O", "O"))],
+        "entity_sentiment": [untaught],
+    }
+    other = fit(
+        trunk=str(tiny_trunk),
+        data={task: TaskData(examples[task], examples[task])},  # type: ignore[arg-type]
+        recipe=Recipe(epochs=1, precision="float32", max_length=64, overlap=16, learning_rate=1e-6),
+        output=tmp_path / "other",
+    )
+    found = compared(other)
+    assert 0.0 < found.flipped <= 1.0
+    assert found.flips
+
+
+def test_topics_and_summaries_are_not_compared(every_head: Path, tmp_path: Path) -> None:
+    for task in ("topics", "summary"):
+        assert (
+            shadow.fn(
+                str(tmp_path),
+                task=task,
+                champion=str(every_head),
+                candidate=str(every_head),
+                nights=1,
+                max_articles=9,
+                scratch=str(tmp_path),
+            )
+            is None
+        )
