@@ -142,9 +142,7 @@ def _sentiment(articles: pl.DataFrame, champion: Prediction, candidate: Predicti
     )
 
 
-def _mentions(
-    articles: pl.DataFrame, champion: Prediction, candidate: Prediction, *, task: str, nights: int
-) -> Shadow:
+def _mentions(articles: pl.DataFrame, champion: Prediction, candidate: Prediction, *, task: str, nights: int) -> Shadow:
     key = ["id", "start", "end", "type"]
     old, new = (pl.DataFrame(pl.from_arrow(one.mentions)) for one in (champion, candidate))
     if task == "entity_sentiment":

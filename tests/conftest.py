@@ -1,5 +1,6 @@
 """Fixtures every room's tests share: no test leaves this machine, and none touches the desk of the person who runs it."""
 
+import atexit
 import importlib.util
 import os
 import shutil
@@ -26,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     if "PYTEST_XDIST_WORKER" in os.environ:  # one of several: a temporary directory of its own, and one core
         own = tempfile.mkdtemp(prefix="nt-")
-        config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
+        atexit.register(shutil.rmtree, own, ignore_errors=True)  # after what others have registered later
         os.environ["TMPDIR"] = tempfile.tempdir = own
         os.environ["OMP_NUM_THREADS"] = "1"
 
