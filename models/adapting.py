@@ -17,13 +17,13 @@ from pathlib import Path
 
 from torch import nn
 
-from models.adaptation.output import AdaptManifest, read_manifest, weights_sha256
+from models.adaptation.output import AdaptManifest, read_manifest
 from models.adaptation.recipe import AdaptRecipe
 from models.adaptation.run import Adaptation
 from models.adaptation.texts import Texts
 from models.recipe import RecipeRefused
 
-__all__ = ["AdaptManifest", "AdaptProgress", "AdaptRecipe", "Texts", "adapt", "read_manifest", "weights_sha256"]
+__all__ = ["AdaptManifest", "AdaptProgress", "AdaptRecipe", "Texts", "adapt", "read_manifest"]
 
 logger = logging.getLogger(__name__)
 

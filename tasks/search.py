@@ -17,7 +17,7 @@ from tasks.cluster import ClusterConfig
 from tasks.registry import LONGEST_VALUE, Registry
 from tasks.space import Space
 from tasks.step import step
-from tasks.train import LabelledFiles, read_files
+from tasks.train import LabelledFiles, read_files, refuse_unread
 from tasks.trials import SearchPlan, SearchRun, Trial
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def search(
     from tasks.cluster.search import search_on_ray
 
     read = read_files(files, storage=storage)
+    refuse_unread(read.data, recipe)
     run = SearchRun(
         trunk=trunk, data=read.data, recipe=recipe, space=space, plan=plan, storage=Path(storage), allow_hub=allow_hub
     )

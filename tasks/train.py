@@ -27,7 +27,7 @@ from tasks.step import step
 if TYPE_CHECKING:
     from models.compress.distil import Distillation
     from models.plans import Plan
-    from models.training import TaskData
+    from models.training import Recipe, TaskData
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,12 @@ def read_files(
     )
 
 
+def refuse_unread(data: Mapping[str, TaskData], recipe: Recipe) -> None:
+    """Raise Fatal where auxiliary examples are given that no epoch of the recipe would read."""
+    if any(parts.auxiliary for parts in data.values()) and not recipe.auxiliary_epochs:
+        raise Fatal("auxiliary files are given, but the recipe's auxiliary_epochs is 0; allowed with them: 1 or more")
+
+
 @step("train")
 def train(
     files: Mapping[str, LabelledFiles],
@@ -137,8 +143,7 @@ def train(
     """
     read = read_files(files, storage=storage, max_rejected_share=max_rejected_share)
     data = read.data
-    if any(parts.auxiliary for parts in data.values()) and not plan.recipe.auxiliary_epochs:
-        raise Fatal("auxiliary files are given, but the recipe's auxiliary_epochs is 0; allowed with them: 1 or more")
+    refuse_unread(data, plan.recipe)
     plan = plan.over(max(len(parts.train) for parts in data.values()))
     runs = [
         TrainingRun(

@@ -42,12 +42,11 @@ class AdaptRun:
 
     @property
     def name(self) -> str:
-        """The objectives, and a hash of trunk, recipe, number of workers and texts; of a directory's trunk its weights."""
-        from models.adapting import weights_sha256
+        """The objectives, and a hash of trunk (of a directory its weights), recipe, number of workers and texts."""
+        from models.starting import fingerprint
 
-        weights = weights_sha256(Path(self.trunk)) if Path(self.trunk).is_dir() else ""
         recipe = json.dumps(dataclasses.asdict(self.recipe), sort_keys=True)
-        told = f"{self.trunk}\n{weights}\n{recipe}\n{self.workers}\n{self.corpus.digest}"
+        told = f"{fingerprint(self.trunk)}\n{recipe}\n{self.workers}\n{self.corpus.digest}"
         return f"adapt-{'-'.join(self.recipe.objectives)}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     @property

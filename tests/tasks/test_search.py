@@ -19,7 +19,9 @@ from tasks.cluster import ClusterConfig
 from tasks.cluster.search import search_on_ray
 from tasks.registry import Registry
 from tasks.search import PARENT, TRIAL, SearchLog
+from tasks.search import search as search_recipe
 from tasks.space import Choices, Range, SpaceRefused
+from tasks.train import LabelledFiles
 from tasks.trials import SearchPlan, SearchRun, Trial, TrialFolder
 
 RECIPE = Recipe(precision="float32", max_length=64, overlap=16)
@@ -143,6 +145,27 @@ def test_the_flow_registers_the_best_trial_and_its_figures_are_in_mlflow(
     assert len({one.data.tags[PARENT] for one in trials}) == 1
     assert {one.data.params["learning_rate"] for one in trials} <= {"0.005", "0.01"}
     assert all(one.data.metrics["dev.best"] > 0 for one in trials)
+
+
+def test_auxiliary_files_that_no_trial_would_read_are_refused(
+    tmp_path: Path, tiny_trunk: Path, search_run: SearchRun
+) -> None:
+    (tmp_path / "some.jsonl").write_text(json.dumps({"text": "the river", "label": "neutral"}) + "\n")
+    (tmp_path / "dev.jsonl").write_text(json.dumps({"text": "the bank", "label": "neutral"}) + "\n")
+    some = (str(tmp_path / "some.jsonl"),)
+    with pytest.raises(Fatal, match="auxiliary_epochs is 0"):
+        search_recipe.fn(
+            {"sentiment": LabelledFiles(train=some, dev=(str(tmp_path / "dev.jsonl"),), auxiliary=some)},
+            trunk=str(tiny_trunk),
+            recipe=search_run.recipe,
+            space=search_run.space,
+            plan=search_run.plan,
+            storage=str(tmp_path / "storage"),
+            cluster=ClusterConfig(),
+            tracking_uri=f"sqlite:///{tmp_path / 'm.db'}",
+            artifact_root=str(tmp_path / "bundles"),
+        )
+    assert not (tmp_path / "m.db").exists()
 
 
 def test_an_unknown_parameter_is_refused_before_anything_is_written(search_run: SearchRun) -> None:
