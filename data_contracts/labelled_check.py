@@ -5,7 +5,7 @@ is, and is what a report shows. One row an example; words and spans are nested a
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import pyarrow as pa
 
@@ -25,22 +25,18 @@ from data_contracts.schema import INT32, STRING, Column, Contract, Derived, Orde
 from data_contracts.validate import Verdict, check
 
 MAX_TEXT_CHARACTERS = 100_000
+Line: TypeAlias = Annotated[int, Column(INT32, "Line of the file, from 1.", between=(1, None))]
+
+
+def _text(said: str) -> Column:
+    return Column(STRING, said, length=(1, MAX_TEXT_CHARACTERS), matches=r"\S", pattern_says="more than white space")
 
 
 class SentimentRow(Row):
     """One sentence and its sentiment."""
 
-    line: Annotated[int, Column(INT32, "Line of the file, from 1.", between=(1, None))]
-    text: Annotated[
-        str,
-        Column(
-            STRING,
-            "The sentence.",
-            length=(1, MAX_TEXT_CHARACTERS),
-            matches=r"\S",
-            pattern_says="more than white space",
-        ),
-    ]
+    line: Line
+    text: Annotated[str, _text("The sentence.")]
     label: Annotated[str, Column(STRING, "Its sentiment for an investor.", one_of=SENTIMENT)]
     agreement: Annotated[int | None, Column(INT32, "Share of annotators that agreed, percent.", between=(0, 100))] = (
         None
@@ -59,7 +55,7 @@ class TaggedWord(Row):
 class NerRow(Row):
     """One sentence as tagged words."""
 
-    line: Annotated[int, Column(INT32, "Line of the file, from 1.", between=(1, None))]
+    line: Line
     words: Annotated[list[TaggedWord], Column(struct_list(TaggedWord), "The words and their tags.", nested=TaggedWord)]
     breaches: Annotated[
         int,
@@ -80,13 +76,8 @@ class SpanRow(Row):
 class EntitySentimentRow(Row):
     """One text and its entities."""
 
-    line: Annotated[int, Column(INT32, "Line of the file, from 1.", between=(1, None))]
-    text: Annotated[
-        str,
-        Column(
-            STRING, "The text.", length=(1, MAX_TEXT_CHARACTERS), matches=r"\S", pattern_says="more than white space"
-        ),
-    ]
+    line: Line
+    text: Annotated[str, _text("The text.")]
     entities: Annotated[list[SpanRow], Column(struct_list(SpanRow), "The entities; may be none.", nested=SpanRow)]
 
 
@@ -108,26 +99,16 @@ class TopicRow(Row):
 class TopicsRow(Row):
     """One text and its topics."""
 
-    line: Annotated[int, Column(INT32, "Line of the file, from 1.", between=(1, None))]
-    text: Annotated[
-        str,
-        Column(
-            STRING, "The text.", length=(1, MAX_TEXT_CHARACTERS), matches=r"\S", pattern_says="more than white space"
-        ),
-    ]
+    line: Line
+    text: Annotated[str, _text("The text.")]
     topics: Annotated[list[TopicRow], Column(struct_list(TopicRow), "Its topics; may be none.", nested=TopicRow)]
 
 
 class SummaryRow(Row):
     """One article and its summary."""
 
-    line: Annotated[int, Column(INT32, "Line of the file, from 1.", between=(1, None))]
-    text: Annotated[
-        str,
-        Column(
-            STRING, "The article.", length=(1, MAX_TEXT_CHARACTERS), matches=r"\S", pattern_says="more than white space"
-        ),
-    ]
+    line: Line
+    text: Annotated[str, _text("The article.")]
     summary: Annotated[
         str,
         Column(
