@@ -18,6 +18,7 @@ for models.backends.agreement to say, and which is fastest for models.backends.a
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +31,7 @@ from models.batching import Batch
 if TYPE_CHECKING:
     from models.bundle import Bundle
 
+AUTO = "auto"
 REFERENCE = "torch"
 NAMES = (REFERENCE, "torch-bf16", "torch-compile", "onnx", "onnx-int8", "openvino", "openvino-int8")
 
@@ -53,24 +55,36 @@ class Backend(Protocol):
 
 
 def open_backend(
-    name: str, bundle: Bundle, *, threads: int | None = None, token_budget: int = 2048, cache: Path | None = None
+    name: str,
+    bundle: Bundle,
+    *,
+    threads: int | None = None,
+    token_budget: int = 2048,
+    cache: Path | None = None,
+    texts: Sequence[str] = (),
 ) -> Backend:
     """A bundle on a backend by its name, whether it agrees with the reference or not.
 
     Args:
-        name: one of NAMES.
+        name: one of NAMES, or "auto": what models.backends.auto has settled on for this machine, the reference where it has not.
         bundle: whose network it computes.
         threads: of the CPU; what the runtime takes by itself where left out.
         token_budget: the largest batch to expect, in tokens with their padding.
         cache: a directory for exports where none can be written beside the bundle.
+        texts: real ones, which an eight-bit export is calibrated on where there is none yet.
 
     Raises:
         BackendRefused: there is no such backend, its library is not installed, or it cannot compute this bundle.
     """
+    if name == AUTO:
+        from models.backends.auto import remembered
+
+        choice = remembered(bundle, threads=threads, cache=cache)
+        name = REFERENCE if choice is None else choice.backend
     if name not in NAMES:
-        raise BackendRefused(f"no backend {name!r}; allowed are {', '.join(NAMES)}")
+        raise BackendRefused(f"no backend {name!r}; allowed are {AUTO}, {', '.join(NAMES)}")
     runtime = name.partition("-")[0]
     opened: Backend = pkgutil.resolve_name(f"models.backends.{runtime}:open_backend")(
-        name, bundle, threads=threads, token_budget=token_budget, cache=cache
+        name, bundle, threads=threads, token_budget=token_budget, cache=cache, texts=texts
     )
     return opened

@@ -46,5 +46,5 @@ def test_bfloat16_is_near_the_reference_and_float32_outside(bundle: Bundle, batc
 
 
 def test_an_unknown_name_is_refused_with_the_allowed_ones(bundle: Bundle) -> None:
-    with pytest.raises(BackendRefused, match="no backend 'tensorrt'; allowed are torch, torch-bf16"):
+    with pytest.raises(BackendRefused, match="no backend 'tensorrt'; allowed are auto, torch, torch-bf16"):
         open_backend("tensorrt", bundle)
