@@ -26,8 +26,9 @@ from data_contracts import labels as label_sets
 from data_contracts.errors import Fatal
 from models.batching import Batch
 from models.calibration import softmax
-from models.encoder import Encoded
 from models.metrics import Scores
+from models.spans import Spans, Words
+from models.tokens import Encoded
 from models.windows import Reading
 
 IGNORED = -100  # a target that no loss counts, as torch.nn.functional.cross_entropy has it
@@ -81,6 +82,61 @@ class EntityOpinion:
     p_positive: float
     relevance: float
     score: float = 1.0  # the mean probability of its words' tags, where the head found it by itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Mentions of many texts, side by side: where they stand, their types, and the mean probability (spans,) of their words' tags."""
+
+    spans: Spans
+    types: Sequence[str]
+    scores: NDArray[np.float64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> Found:
+        """Those that are chosen (spans,)."""
+        types = [kind for kind, kept in zip(self.types, chosen.tolist(), strict=True) if kept]
+        return Found(spans=self.spans.where(chosen), types=types, scores=self.scores[chosen])
+
+    def listed(self) -> list[Mention]:
+        """One by one."""
+        rows = zip(self.spans.starts.tolist(), self.spans.ends.tolist(), self.types, self.scores.tolist(), strict=True)
+        return [Mention(start=start, end=end, type=kind, score=score) for start, end, kind, score in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgements:
+    """Opinions of the entities of many texts, side by side: probabilities (spans, 3), relevance (spans,) and scores (spans,)."""
+
+    spans: Spans
+    chances: NDArray[np.float64]
+    relevance: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> Judgements:
+        """Those that are chosen (spans,)."""
+        return Judgements(
+            spans=self.spans.where(chosen),
+            chances=self.chances[chosen],
+            relevance=self.relevance[chosen],
+            scores=self.scores[chosen],
+        )
+
+    def listed(self, labels: Sequence[str]) -> list[EntityOpinion]:
+        """One by one, by labels in the order of the probabilities."""
+        columns = (self.spans.starts, self.spans.ends, self.chances, self.relevance, self.scores)
+        return [
+            EntityOpinion(
+                start=start,
+                end=end,
+                sentiment=labels[row.index(max(row))],
+                p_negative=row[0],
+                p_neutral=row[1],
+                p_positive=row[2],
+                relevance=share,
+                score=score,
+            )
+            for start, end, row, share, score in zip(*(column.tolist() for column in columns), strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,9 +277,28 @@ class Head(nn.Module, ABC):
     def scores(self, answers: Sequence[Answers]) -> Scores:
         """The task's figures over many examples."""
 
+    def emissions_of(self, words: Words, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logits (words, outputs) of many texts with what the texts themselves add to them."""
+        if not self.options.label_features or not len(words):
+            return logits
+        texts = np.flatnonzero(words.counts)
+        bounds = [slice(words.bounds[text], words.bounds[text + 1]) for text in texts]
+        parts = zip(texts.tolist(), bounds, strict=True)
+        return np.concatenate([self.emissions(words.tokens[text], logits[part]) for text, part in parts])
+
+    def find(self, words: Words, logits: NDArray[np.float64], temperature: float = 1.0) -> Found:
+        """The mentions that logits (words, outputs) of many texts' words show, in order; most heads have none."""
+        raise TypeError(f"{type(self).__name__} finds no mentions")
+
+    def judge(
+        self, words: Words, logits: NDArray[np.float64], temperature: float = 1.0, *, spans: Spans | None = None
+    ) -> Judgements:
+        """What logits (words, outputs) of many texts' words say of spans, or of those the head finds itself; most heads say nothing."""
+        raise TypeError(f"{type(self).__name__} has no opinions of entities")
+
     def mentions(self, encoded: Encoded, logits: NDArray[np.float64], temperature: float = 1.0) -> list[Mention]:
-        """The mentions that logits (words, outputs) show in a text; most heads have none."""
-        return []
+        """The mentions that logits (words, outputs) show in a text, in order, of a head that finds any."""
+        return self.find(Words.of(encoded, len(logits)), logits, temperature).listed()
 
     def opinions(
         self,
@@ -233,8 +308,9 @@ class Head(nn.Module, ABC):
         *,
         spans: Sequence[tuple[int, int]] | None = None,
     ) -> list[EntityOpinion]:
-        """What logits (words, outputs) say of spans of characters, or of those the head finds itself; most heads have none."""
-        return []
+        """What logits (words, outputs) say of spans of characters of a text, or of those the head finds itself."""
+        given = None if spans is None else Spans.of(spans)
+        return self.judge(Words.of(encoded, len(logits)), logits, temperature, spans=given).listed(self.labels)
 
     def extract(
         self,
