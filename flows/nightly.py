@@ -127,6 +127,7 @@ def _from_raw_to_alert(
         rescore=rescore,
         min_ner_score=settings.scoring.min_ner_score,
         min_confidence=settings.scoring.min_confidence,
+        backend=settings.backend,
     )
     validate_scores(settings.lake, night=night, now=now, max_failed_share=limits.max_failed_share)
     watch(settings.lake, night=night, now=now, monitors=alerting.monitors, model_digest=scored.model_digest)

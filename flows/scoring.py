@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from data_contracts.errors import Skippable
 from flows.settings import Settings
 from flows.showing import bars
 from models.engine import Predictor
+from tasks.backends import settle_backends
 from tasks.registry import Registry
 
 CHUNK_ROWS = 512
+SAMPLED = 256  # texts that a backend is tried on
 ALLOWED = 'allowed: {"id", "title", "body"}'
 
 
@@ -65,17 +67,24 @@ class Failure:
         return json.dumps({"line": self.number, "error": self.error, "row": self.raw.decode("utf-8", "replace")})
 
 
-def score_file(source: Path, output: Path, model: str, settings: Settings) -> Summary:
+def score_file(source: Path, output: Path, model: str, settings: Settings, *, backend: str | None = None) -> Summary:
     """Score a JSONL file into `scored_articles.parquet` and `entity_mentions.parquet` in `output`, and failures beside them.
 
     Raises:
         OSError: the file cannot be read, or `output` cannot be written.
     """
-    predictor = Predictor(
-        Registry(settings.mlflow_uri, settings.home / "bundles").serving([name.strip() for name in model.split(",")])
+    bundles = Registry(settings.mlflow_uri, settings.home / "bundles").serving(
+        [one.strip() for one in model.split(",")]
     )
     output.mkdir(parents=True, exist_ok=True)
     lines, failures = read(source)
+    config, token_budget = settings.backend, settings.cluster.token_budget
+    if backend is not None:
+        config = replace(config, name=backend)
+    if lines:
+        texts = [f"{line.title or ''}\n{line.body or ''}" for line in lines[:: max(1, len(lines) // SAMPLED)][:SAMPLED]]
+        settle_backends(bundles, config, texts=texts, token_budget=token_budget)
+    predictor = Predictor(bundles, token_budget=token_budget, backend=config.name, cache=config.cache)
     empty = predictor.predict(_table([], 0))
     articles, mentions = [_named(empty.articles, lines)], [_named(empty.mentions, lines)]
     with bars() as progress:

@@ -19,14 +19,16 @@ from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data_contracts.errors import Fatal
+from data_contracts.labels import TASKS
 from flows.silence import SILENCE
+from tasks.backends import BackendConfig
 from tasks.cluster import ClusterConfig
 from tasks.gate import Gate
 from tasks.sources import SourceConfig
@@ -35,6 +37,7 @@ PACKAGE = Path(__file__).resolve().parent
 SAMPLE = PACKAGE / "sample"
 SAMPLE_SETTINGS = SAMPLE / "nightdesk.toml"
 MONITORS = ("negative_surge", "volume_surge", "contract_failures", "source_silent", "source_failed", "class_shift")
+BackendName = Literal["auto", "torch", "torch-bf16", "torch-compile", "onnx", "onnx-int8", "openvino", "openvino-int8"]
 SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -67,6 +70,9 @@ class Scoring(BaseModel):
         description="articles whose label is less probable abstain: no count of a label has them; 0: never",
     )
     min_ner_score: float = Field(0.5, ge=0, le=1, description="entities below this probability are left out")
+    backend: BackendName = Field(
+        "auto", description="what computes the models; auto: the fastest here that agrees with float32"
+    )
 
 
 class Alerting(BaseModel):
@@ -138,6 +144,12 @@ class Settings(BaseSettings):
     def mlflow_uri(self) -> str:
         """Where MLflow keeps runs and the registry."""
         return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def backend(self) -> BackendConfig:
+        """What computes the models, held against float32 on the shipped sample's dev parts."""
+        labelled = {task: SAMPLE / "labelled" / f"{task}.dev.jsonl" for task in TASKS}
+        return BackendConfig(name=self.scoring.backend, labelled=labelled, cache=self.home)
 
     def sources_of(self, night: dt.date) -> tuple[SourceConfig, ...]:
         """The sources, with `{night}` in a location replaced by the night's ISO date."""

@@ -79,7 +79,7 @@ def open_backend(
     if name == AUTO:
         from models.backends.auto import remembered
 
-        choice = remembered(bundle, threads=threads, cache=cache)
+        choice = remembered(bundle, cache=cache)
         name = REFERENCE if choice is None else choice.backend
     if name not in NAMES:
         raise BackendRefused(f"no backend {name!r}; allowed are {AUTO}, {', '.join(NAMES)}")

@@ -4,8 +4,8 @@ Exports lie in `exports/<first of the bundle's digest>/` in the bundle's own dir
 written there, in the same folders of a cache. An export's name says the runtime's version, so a new version makes a new one; it is written under
 a temporary name and renamed, so two processes may export at once and neither reads half a file.
 
-Traced are BERT-like trunks of float32 weights with their word shapes, all five heads, learnt prefixes and ensembles. Not exported: a BiLSTM, whose
-packed rows no runtime takes, and bundles of eight-bit weights, whose products are PyTorch's own. Those stay with the backend "torch".
+Traced are BERT-like trunks of float32 weights with their word shapes, all five heads, ensembles and, for ONNX, learnt prefixes. Not exported: a
+BiLSTM, whose packed rows no runtime takes, and bundles of eight-bit weights, whose products are PyTorch's own. Those stay with "torch".
 """
 
 from __future__ import annotations

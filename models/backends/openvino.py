@@ -28,6 +28,7 @@ from models.backends import BackendRefused
 from models.backends.exports import Flat, example, inputs, kept, place, traceable, tracing
 from models.batching import Batch, collate, plan
 from models.bundle import Bundle
+from models.prefix import Prefix
 from models.windows import cut
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,8 @@ def _library(name: str) -> Any:
 def _export(name: str, bundle: Bundle, draft: Path) -> None:
     openvino = _library("openvino")
     network = traceable(name, bundle)
+    if any(isinstance(module, Prefix) for module in network.modules()):
+        raise BackendRefused(f"{bundle.path} has a learnt prefix, which {name} cannot convert; onnx and torch can")
     logger.info("exporting %s for OpenVINO", bundle.path)
     given = tuple(inputs(bundle, example(bundle)).values())
     try:

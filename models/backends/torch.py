@@ -10,6 +10,7 @@ this has been read and not run there. Does not cover: several GPUs, batches with
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,9 @@ def open_backend(
         raise BackendRefused(f"no backend {name!r} in PyTorch; allowed are torch, torch-bf16, torch-compile")
     backend = TorchBackend(compiled(in_bfloat16(network) if _multiplies_bfloat16() else network), name=name)
     try:
-        backend.run(example(bundle))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own parts that are to go
+            backend.run(example(bundle))
     except Exception as error:  # no compiler, or a trunk that it cannot take
         raise BackendRefused(
             f"PyTorch cannot compile {bundle.path} here ({type(error).__name__}: {str(error)[:300]}); torch-bf16 needs no compiler"
