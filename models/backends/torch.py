@@ -4,8 +4,8 @@ In bfloat16 the trunk's weights and states have 8 significant bits; its last hid
 thousandth of the work, lose nothing more. Compiled, the trunk goes through TorchInductor with sizes left open, in bfloat16 where the CPU multiplies
 it and on any GPU, else in float32; it needs a C++ compiler and about a minute, in every process, when it is opened.
 
-On a GPU batches travel from pinned memory while the GPU works at the one before, and attention is PyTorch's scaled dot product. Awaiting a GPU:
-this has been read and not run there. Does not cover: several GPUs, batches without padding, CUDA graphs.
+On a GPU batches come from pinned memory, and in bfloat16 the trunk computes no padding (models.backends.unpadded). Awaiting a GPU: that has been
+read and not run there. Does not cover: several GPUs, CUDA graphs, copies that overlap with the batch before.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from models.backends import BackendRefused
 from models.backends.exports import example
+from models.backends.unpadded import unpad
 from models.batching import Batch
 from models.bundle import Bundle
 from models.network import Network, Trunk
@@ -74,6 +75,8 @@ def open_backend(
             f"{bundle.path} has weights of eight bits, which {name} cannot compute; the backend that can is torch"
         )
     if name == "torch-bf16":
+        for trunk in _trunks(network) if torch.cuda.is_available() else ():
+            unpad(trunk)
         return TorchBackend(in_bfloat16(network), name=name)
     if name != "torch-compile":
         raise BackendRefused(f"no backend {name!r} in PyTorch; allowed are torch, torch-bf16, torch-compile")
