@@ -66,16 +66,14 @@ class Chain:
             before[each.starts] = len(self.ends)
             each = each.where(~self.allowed[before, path])
         steps = np.where(self.allowed, self.steps, -np.inf)
-        into = steps[:-1].T  # (tags, tags before)
-        total = scores[each.starts] + steps[-1]
-        back = np.zeros(scores.shape, dtype=np.int64)
+        total = np.empty(scores.shape)  # of the best path that ends with each tag at each word
+        total[each.starts] = scores[each.starts] + steps[-1]
         for here in each.places(1):
-            reach = total[: len(here), None, :] + into
-            back[here] = reach.argmax(axis=2)
-            total[: len(here)] = reach.max(axis=2) + scores[here]
-        path[each.lasts] = (total + self.ends).argmax(axis=1)
+            reach = total[here - 1].T[:, :, None] + steps[:-1, None, :]  # (tags before, words, tags)
+            total[here] = reach.max(axis=0) + scores[here]
+        path[each.lasts] = (total[each.lasts] + self.ends).argmax(axis=1)
         for here in each.places(1)[::-1]:
-            path[here - 1] = back[here, path[here]]
+            path[here - 1] = (total[here - 1] + steps[:-1].T[path[here]]).argmax(axis=1)
         return path
 
     def marginals(self, emissions: NDArray[np.floating], borders: Borders = ()) -> NDArray[np.float64]:
