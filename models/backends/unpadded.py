@@ -72,7 +72,7 @@ def unpad(trunk: Trunk, attend: Attend = flash) -> None:
             borders=borders,
             longest=ids.shape[1],
         ).last_hidden_state[0]
-        hidden = packed.new_zeros(*ids.shape, packed.shape[-1])
+        hidden: torch.Tensor = packed.new_zeros(*ids.shape, packed.shape[-1])
         hidden[held] = packed
         return hidden
 
@@ -93,5 +93,5 @@ def _attention(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """As `transformers` asks for attention: query, key and value (1, heads, tokens, width) -> (1, tokens, heads, width)."""
-    packed = (one[0].transpose(0, 1) for one in (query, key, value))
-    return attend(*packed, borders, longest, scaling).unsqueeze(0), None
+    rows, keys, values = (one[0].transpose(0, 1) for one in (query, key, value))
+    return attend(rows, keys, values, borders, longest, scaling).unsqueeze(0), None
