@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from data_contracts.errors import Skippable
 from flows.settings import Settings
 from flows.showing import bars
+from flows.wiring import backend_of
 from models.engine import Predictor
 from tasks.backends import settle_backends
 from tasks.registry import Registry
@@ -78,9 +79,7 @@ def score_file(source: Path, output: Path, model: str, settings: Settings, *, ba
     )
     output.mkdir(parents=True, exist_ok=True)
     lines, failures = read(source)
-    config, token_budget = settings.backend, settings.cluster.token_budget
-    if backend is not None:
-        config = replace(config, name=backend)
+    config, token_budget = backend_of(settings, backend), settings.cluster.token_budget
     if lines:
         texts = [f"{line.title or ''}\n{line.body or ''}" for line in lines[:: max(1, len(lines) // SAMPLED)][:SAMPLED]]
         settle_backends(bundles, config, texts=texts, token_budget=token_budget)
@@ -89,8 +88,8 @@ def score_file(source: Path, output: Path, model: str, settings: Settings, *, ba
     articles, mentions = [_named(empty.articles, lines)], [_named(empty.mentions, lines)]
     with bars() as progress:
         bar = progress.add_task("scoring", total=len(lines))
-        for start, chunk in _chunks(lines):
-            found = predictor.predict(_table(chunk, start))
+        tables = (_table(chunk, start) for start, chunk in _chunks(lines))
+        for found in predictor.stream(batch for table in tables for batch in table.to_batches()):
             articles.append(_named(found.articles, lines))
             mentions.append(_named(found.mentions, lines))
             for position, error in zip(
@@ -98,7 +97,7 @@ def score_file(source: Path, output: Path, model: str, settings: Settings, *, ba
             ):
                 line = lines[int(position)]
                 failures.append(Failure(number=line.number, raw=line.raw, error=error))
-            progress.advance(bar, len(chunk))
+            progress.advance(bar, found.articles.num_rows + found.failures.num_rows)
     scored, named = pa.concat_tables(articles).drop_columns(["windows"]), pa.concat_tables(mentions)
     scored = scored.append_column("model_digest", pa.array([predictor.digest] * scored.num_rows, pa.string()))
     _write(output, scored, _with_score(named), sorted(failures, key=lambda failure: failure.number))

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from data_contracts.labels import SENTIMENT
 from models.extract import joined
-from models.heads import Found, Judgements
+from models.findings import Found, Judgements
 from models.scoring import Answered
 from models.spans import Spans
 

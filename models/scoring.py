@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from models.assembling import sentence_rows, text_rows, word_places, word_rows, words_read
 from models.backends import REFERENCE, Backend, open_backend
 from models.bundle import Bundle
-from models.heads import EntityOpinion, Extract, Found, Head, Judgements, Mention
+from models.findings import EntityOpinion, Extract, Found, Judgements, Mention
+from models.heads import Head
 from models.heads.topics import THRESHOLD
 from models.passes import compute
 from models.reader import Read, Reader, reason
@@ -129,9 +130,10 @@ class Scorer:
             else:
                 logits = said[task][word_places(words, cuts, work)].astype(np.float64)
                 rows = word_rows(head, words, logits)
-                if task == "ner":
-                    decoded["found"] = head.find(words, rows, temperature)
-                else:
+                found = head.find(words, rows, temperature)
+                if found is not None:
+                    decoded["found"] = found
+                if task == "entity_sentiment":
                     decoded["judge"] = partial(_judge, head, words, rows, temperature)
         return decoded
 

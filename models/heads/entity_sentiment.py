@@ -25,7 +25,8 @@ from torch import nn
 from data_contracts.labels import SENTIMENT
 from models.batching import Batch
 from models.calibration import softmax
-from models.heads import IGNORED, Answers, Average, Example, Head, HeadOptions, Judgements, Level, window_means
+from models.findings import Judgements
+from models.heads import IGNORED, Answers, Average, Example, Head, HeadOptions, Level, window_means
 from models.metrics import Scores, tag_scores
 from models.spans import Spans, Words, means, relevance, span_means, words_of
 from models.tagging import Tagger, run_means, runs

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from data_contracts.labels import NER_TAGS
 from models.batching import Batch
-from models.heads import IGNORED, Answers, Average, Example, Found, Head, HeadOptions, Level
+from models.findings import Found
+from models.heads import IGNORED, Answers, Average, Example, Head, HeadOptions, Level
 from models.metrics import Scores, tag_scores
 from models.spans import Words
 from models.tagging import Tagger, run_means, runs
