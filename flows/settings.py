@@ -19,16 +19,15 @@ from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data_contracts.errors import Fatal
-from data_contracts.labels import TASKS
 from flows.silence import SILENCE
-from tasks.backends import BackendConfig
+from tasks.backends import BackendName
 from tasks.cluster import ClusterConfig
 from tasks.gate import Gate
 from tasks.sources import SourceConfig
@@ -37,7 +36,6 @@ PACKAGE = Path(__file__).resolve().parent
 SAMPLE = PACKAGE / "sample"
 SAMPLE_SETTINGS = SAMPLE / "nightdesk.toml"
 MONITORS = ("negative_surge", "volume_surge", "contract_failures", "source_silent", "source_failed", "class_shift")
-BackendName = Literal["auto", "torch", "torch-bf16", "torch-compile", "onnx", "onnx-int8", "openvino", "openvino-int8"]
 SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -144,12 +142,6 @@ class Settings(BaseSettings):
     def mlflow_uri(self) -> str:
         """Where MLflow keeps runs and the registry."""
         return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
-
-    @property
-    def backend(self) -> BackendConfig:
-        """What computes the models, held against float32 on the shipped sample's dev parts."""
-        labelled = {task: SAMPLE / "labelled" / f"{task}.dev.jsonl" for task in TASKS}
-        return BackendConfig(name=self.scoring.backend, labelled=labelled, cache=self.home)
 
     def sources_of(self, night: dt.date) -> tuple[SourceConfig, ...]:
         """The sources, with `{night}` in a location replaced by the night's ISO date."""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from data_contracts.labelled import Example, read_labelled
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
 
 logger = logging.getLogger(__name__)
+
+BackendName = Literal["auto", "torch", "torch-bf16", "torch-compile", "onnx", "onnx-int8", "openvino", "openvino-int8"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,13 @@ from typing import Any, get_args
 import pytest
 
 from data_contracts.labelled import read_labelled
-from flows.settings import SAMPLE, BackendName, load
+from flows.settings import SAMPLE, load
+from flows.wiring import backend_of
 from models.backends import AUTO, NAMES, BackendRefused, auto
 from models.bundle import Bundle
 from models.bundle import load as load_bundle
 from models.contamination import text_hashes
-from tasks.backends import BackendConfig, settle_backends
+from tasks.backends import BackendConfig, BackendName, settle_backends
 from tasks.cluster import ClusterConfig
 from tasks.score import score
 
@@ -36,8 +37,9 @@ def torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_name_every_backend() -> None:
     assert get_args(BackendName) == (AUTO, *NAMES)
-    assert load().backend.name == "torch"  # the tests' own choice, from the environment
-    assert load().backend.labelled["ner"].is_file()
+    config = backend_of(load())
+    assert config.name == "torch"  # the tests' own choice, from the environment
+    assert all(path.is_file() for path in config.labelled.values())
 
 
 def test_auto_settles_each_bundle_once(bundle: Path, torch_alone: None) -> None:
