@@ -20,7 +20,7 @@ from flows.artifacts import show_night
 from flows.finetune import SAMPLE_LABELLED, Task, finetune
 from flows.nights import cutoff_at, last_ended, window_of
 from flows.settings import Settings, load, quiet
-from flows.wiring import refuse_unknown_plugins
+from flows.wiring import backend_of, refuse_unknown_plugins
 from tasks.ingest import ingest
 from tasks.lake import Lake
 from tasks.notify import notify
@@ -127,6 +127,7 @@ def _from_raw_to_alert(
         rescore=rescore,
         min_ner_score=settings.scoring.min_ner_score,
         min_confidence=settings.scoring.min_confidence,
+        backend=backend_of(settings),
     )
     validate_scores(settings.lake, night=night, now=now, max_failed_share=limits.max_failed_share)
     watch(settings.lake, night=night, now=now, monitors=alerting.monitors, model_digest=scored.model_digest)

@@ -21,10 +21,13 @@ import pyarrow.parquet as pq
 from data_contracts.errors import Skippable
 from flows.settings import Settings
 from flows.showing import bars
+from flows.wiring import backend_of
 from models.engine import Predictor
+from tasks.backends import settle_backends
 from tasks.registry import Registry
 
 CHUNK_ROWS = 512
+SAMPLED = 256  # texts that a backend is tried on
 ALLOWED = 'allowed: {"id", "title", "body"}'
 
 
@@ -65,23 +68,28 @@ class Failure:
         return json.dumps({"line": self.number, "error": self.error, "row": self.raw.decode("utf-8", "replace")})
 
 
-def score_file(source: Path, output: Path, model: str, settings: Settings) -> Summary:
+def score_file(source: Path, output: Path, model: str, settings: Settings, *, backend: str | None = None) -> Summary:
     """Score a JSONL file into `scored_articles.parquet` and `entity_mentions.parquet` in `output`, and failures beside them.
 
     Raises:
         OSError: the file cannot be read, or `output` cannot be written.
     """
-    predictor = Predictor(
-        Registry(settings.mlflow_uri, settings.home / "bundles").serving([name.strip() for name in model.split(",")])
+    bundles = Registry(settings.mlflow_uri, settings.home / "bundles").serving(
+        [one.strip() for one in model.split(",")]
     )
     output.mkdir(parents=True, exist_ok=True)
     lines, failures = read(source)
+    config, token_budget = backend_of(settings, backend), settings.cluster.token_budget
+    if lines:
+        texts = [f"{line.title or ''}\n{line.body or ''}" for line in lines[:: max(1, len(lines) // SAMPLED)][:SAMPLED]]
+        settle_backends(bundles, config, texts=texts, token_budget=token_budget)
+    predictor = Predictor(bundles, token_budget=token_budget, backend=config.name, cache=config.cache)
     empty = predictor.predict(_table([], 0))
     articles, mentions = [_named(empty.articles, lines)], [_named(empty.mentions, lines)]
     with bars() as progress:
         bar = progress.add_task("scoring", total=len(lines))
-        for start, chunk in _chunks(lines):
-            found = predictor.predict(_table(chunk, start))
+        tables = (_table(chunk, start) for start, chunk in _chunks(lines))
+        for found in predictor.stream(batch for table in tables for batch in table.to_batches()):
             articles.append(_named(found.articles, lines))
             mentions.append(_named(found.mentions, lines))
             for position, error in zip(
@@ -89,7 +97,7 @@ def score_file(source: Path, output: Path, model: str, settings: Settings) -> Su
             ):
                 line = lines[int(position)]
                 failures.append(Failure(number=line.number, raw=line.raw, error=error))
-            progress.advance(bar, len(chunk))
+            progress.advance(bar, found.articles.num_rows + found.failures.num_rows)
     scored, named = pa.concat_tables(articles).drop_columns(["windows"]), pa.concat_tables(mentions)
     scored = scored.append_column("model_digest", pa.array([predictor.digest] * scored.num_rows, pa.string()))
     _write(output, scored, _with_score(named), sorted(failures, key=lambda failure: failure.number))

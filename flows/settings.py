@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from data_contracts.errors import Fatal
 from flows.silence import SILENCE
+from tasks.backends import BackendName
 from tasks.cluster import ClusterConfig
 from tasks.gate import Gate
 from tasks.sources import SourceConfig
@@ -67,6 +68,9 @@ class Scoring(BaseModel):
         description="articles whose label is less probable abstain: no count of a label has them; 0: never",
     )
     min_ner_score: float = Field(0.5, ge=0, le=1, description="entities below this probability are left out")
+    backend: BackendName = Field(
+        "auto", description="what computes the models; auto: the fastest here that agrees with float32"
+    )
 
 
 class Alerting(BaseModel):

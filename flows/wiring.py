@@ -1,12 +1,14 @@
-"""Before a night begins: every plugin that the settings name is there and takes the settings it is given.
+"""Before a night begins: every plugin that the settings name is there and takes the settings it is given; and what a backend is held against.
 
 A name that is only resolved when it is used would cost a scored night before it is found out.
 """
 
 from __future__ import annotations
 
-from flows.settings import Settings
+from data_contracts.labels import TASKS
+from flows.settings import SAMPLE, Settings
 from tasks import notify, watch
+from tasks.backends import BackendConfig
 from tasks.lake import Lake
 from tasks.sources import reader
 
@@ -21,3 +23,9 @@ def refuse_unknown_plugins(settings: Settings) -> None:
         reader(source.kind)
     watch.prepare(settings.alerting.monitors)
     notify.prepare(settings.alerting.sinks, Lake.open(settings.lake))
+
+
+def backend_of(settings: Settings, name: str | None = None) -> BackendConfig:
+    """What computes the models, `name` or as the settings say, held against float32 on the shipped sample's dev parts."""
+    labelled = {task: SAMPLE / "labelled" / f"{task}.dev.jsonl" for task in TASKS}
+    return BackendConfig(name=name or settings.scoring.backend, labelled=labelled, cache=settings.home)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.encoder import Encoded
 from models.heads import Head
+from models.tokens import Encoded
 from models.windows import Window, pool, sentence_bounds, sentence_of, stitch
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.windows import Window
 
@@ -27,16 +28,25 @@ class Batch:
     shapes: torch.Tensor
     owners: torch.Tensor
 
+    def __len__(self) -> int:
+        return len(self.ids)
 
-def plan(lengths: Sequence[int], *, token_budget: int) -> list[list[int]]:
+    def rows(self, start: int, stop: int) -> Batch:
+        """Some of its windows, as wide as they are."""
+        held = slice(start, stop)
+        return Batch(self.ids[held], self.mask[held], self.shapes[held], self.owners[held])
+
+
+def plan(lengths: Sequence[int] | NDArray[np.int64], *, token_budget: int) -> list[list[int]]:
     """Indices into `lengths`, longest first, cut where one more would pass the budget; a window longer than the budget stands alone."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    each = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-each, kind="stable")
     batches: list[list[int]] = []
-    for index in order:
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
+    begin = 0
+    while begin < len(order):
+        stop = begin + max(1, token_budget // max(1, int(each[order[begin]])))
+        batches.append(order[begin:stop].tolist())
+        begin = stop
     return batches
 
 

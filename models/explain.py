@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from data_contracts.labels import SENTIMENT
 from models.assemble import assemble
 from models.attribution import Target, attribute, differentiable
+from models.backends.torch import TorchBackend
 from models.batching import Batch
 from models.bundle import Bundle
-from models.encoder import Encoded
 from models.explanation import Explanation, NotExplained, Passage, Word
 from models.heads import Head
 from models.heads.entity_sentiment import TAGS, EntitySentimentHead
-from models.network import run
+from models.passes import run
 from models.spans import words_of
+from models.tokens import Encoded
 from models.windows import Window, cut, owners
 
 __all__ = ["Explainer", "Explanation", "NotExplained", "Passage", "Word"]
@@ -120,7 +121,7 @@ class Explainer:
         if not windows:
             raise NotExplained(f"the text {text[:40]!r} holds no token; allowed is text with a word at least")
         logits = []
-        for outcome in run(self.network, windows, pad_id=self.encoder.pad_id, token_budget=2048):
+        for outcome in run(TorchBackend(self.network), windows, pad_id=self.encoder.pad_id, token_budget=2048):
             if isinstance(outcome, Exception):
                 raise outcome
             logits.append(outcome[task])

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoder import Encoded, Encoder
+from models.encoder import Encoder
 from models.heads import IGNORED, Example, Head, HeadOptions, head_class
 from models.recipe import Recipe, RecipeRefused, TaskData
+from models.tokens import Encoded
 from models.windows import Window, cut, sentence_of
 
 

@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.assemble import assemble
+from models.backends.torch import TorchBackend
 from models.calibration import fit_temperature
-from models.encoder import Encoded, Encoder
+from models.encoder import Encoder
 from models.figures import Evaluation
 from models.heads import Answers, Example, Head
 from models.metrics import Scores, text_scores
-from models.network import Network, Outcome, run
+from models.network import Network
+from models.passes import Outcome, run
 from models.reliability import calibration_error, reliability
+from models.tokens import Encoded
 from models.windows import Reading, cut
 
 _CHUNK = 512  # examples whose windows are in memory at once
@@ -110,7 +113,7 @@ def judge(
         texts = encoder.encode([head.text(example) for example in examples[begin : begin + _CHUNK]])
         cuts = [cut(text, encoder, max_length=max_length, overlap=overlap, reading=reading) for text in texts]
         windows = [window for one in cuts for window in one]
-        found = iter(run(network, windows, pad_id=encoder.pad_id, token_budget=token_budget))
+        found = iter(run(TorchBackend(network), windows, pad_id=encoder.pad_id, token_budget=token_budget))
         for text, one in zip(texts, cuts, strict=True):
             logits.append(assemble(head, text, one, [_logits(next(found), task) for _ in one]))
         encoded.extend(texts)

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.batching import Batch
-from models.encoder import Encoded
 from models.heads import Head
 from models.network import Network
+from models.tokens import Encoded
 
 _LEAST = 1e-12  # a probability below this is taken for it
 

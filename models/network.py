@@ -1,4 +1,4 @@
-"""The network: one trunk, one head a task, all reading the same hidden states. And the pass over many windows.
+"""The network: one trunk, one head a task, all reading the same hidden states.
 
 Training asks for one task's logits at a time, through `forward`, which is what a launcher wraps for data-parallel training: every parameter
 that learns takes part in every step, with weight nothing where the task has no use for it. Scoring asks for all tasks from one pass.
@@ -6,23 +6,17 @@ that learns takes part in every step, with weight nothing where the task has no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from models.batching import Batch, collate, plan
+from models.batching import Batch
 from models.encoder import TrunkRefused
 from models.heads import Head, HeadOptions, head_class
 from models.prefix import Prefix
 from models.shapes import SHAPES
-from models.windows import Window
-
-# A window's logits by task, (outputs,) or (tokens of the text in it, outputs), of document heads (hidden,); or what broke on it.
-Outcome: TypeAlias = Mapping[str, NDArray[np.float32]] | Exception
 
 
 class Trunk(nn.Module):
@@ -100,50 +94,3 @@ class Network(nn.Module):
         """Every task's logits (of document heads: vectors) from one pass of the trunk."""
         hidden = self.trunk(batch.ids, batch.mask, batch.shapes)
         return {task: head(hidden, batch) for task, head in self.heads.items()}
-
-
-def run(network: Network, windows: Sequence[Window], *, pad_id: int, token_budget: int) -> list[Outcome]:
-    """Each window's outcome, in the order given; windows that look the same to the network are computed once."""
-    network.eval()
-    number_of: dict[bytes, int] = {}
-    distinct: list[Window] = []
-    index: list[int] = []
-    for window in windows:
-        number = number_of.setdefault(window.key, len(distinct))
-        if number == len(distinct):
-            distinct.append(window)
-        index.append(number)
-    outcomes: dict[int, Outcome] = {}
-    for batch in plan([len(window.ids) for window in distinct], token_budget=token_budget):
-        found = _attempt(network, [distinct[position] for position in batch], pad_id=pad_id)
-        outcomes.update(zip(batch, found, strict=True))
-    return [outcomes[number] for number in index]
-
-
-def _attempt(network: Network, windows: Sequence[Window], *, pad_id: int) -> list[Outcome]:
-    """One batch; where it breaks its halves, and so on, until the window that breaks it stands alone."""
-    try:
-        return _run_batch(network, windows, pad_id=pad_id)
-    except Exception as error:  # whatever a kernel, an allocator or a foreign trunk raises
-        if len(windows) == 1:
-            return [error]
-        middle = len(windows) // 2
-        return [
-            *_attempt(network, windows[:middle], pad_id=pad_id),
-            *_attempt(network, windows[middle:], pad_id=pad_id),
-        ]
-
-
-def _run_batch(network: Network, windows: Sequence[Window], *, pad_id: int) -> list[Outcome]:
-    with torch.inference_mode():
-        tensors = network.all_logits(collate(windows, pad_id=pad_id, device=network.device))
-    arrays = {task: logits.float().cpu().numpy() for task, logits in tensors.items()}
-    outcomes: list[Outcome] = []
-    for row, window in enumerate(windows):
-        held = slice(window.offset, window.offset + window.stop - window.start)
-        logits = {task: array[row] if array.ndim == 2 else array[row, held] for task, array in arrays.items()}
-        finite = all(np.isfinite(one).all() for one in logits.values())
-        outcomes.append(
-            logits if finite else FloatingPointError("the network answered with numbers that are not finite")
-        )
-    return outcomes

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoder import Encoded, Encoder
+from models.encoder import Encoder
 from models.heads import IGNORED
 from models.masking import Arranged
 from models.sentences import sentence_ends
+from models.tokens import Encoded
 
 LEAST_TOKENS = 4
 _ENCODED_AT_ONCE = 1_000

@@ -7,13 +7,14 @@ the BERTSUM line of work; prefixes, suffixes and gazetteers are left out.
 
 from __future__ import annotations
 
+LONGEST = 64  # characters of a word that are looked at
 SHAPES = ("none", "lower", "title", "upper", "initial", "mixed", "digits", "alphanumeric", "other")
 _NUMBER = {name: number for number, name in enumerate(SHAPES)}
 
 
 def shape_of(word: str) -> int:
     """The number in SHAPES of a word's shape; "none" is kept for special tokens and padding."""
-    return _NUMBER[_name(word[:64])]
+    return _NUMBER[_name(word[:LONGEST])]
 
 
 def _name(word: str) -> str:

@@ -22,8 +22,9 @@ from torch import nn
 
 from models import features
 from models.calibration import softmax
-from models.crf import RATE, Chain, Crf, gather_words
-from models.encoder import Encoded
+from models.crf import RATE, Borders, Chain, Crf, gather_words
+from models.spans import Words
+from models.tokens import Encoded, ranges
 from models.windows import parts
 
 _LEAST = 1e-300  # probability that a logarithm is taken of
@@ -85,43 +86,47 @@ class Tagger(nn.Module):
         begins = [start for start, _ in parts(encoded, "sentences")[1:]]
         return np.searchsorted(encoded.first, np.asarray(begins, dtype=np.int64)).astype(np.int64)
 
+    def begins(self, words: Words) -> NDArray[np.int64]:
+        """The words of many texts with which a chain begins anew, rising: a sentence's first, without a CRF a text's."""
+        return words.bounds[:-1] if self.crf is None else words.sentences
+
     def probabilities(
         self,
         emissions: NDArray[np.float64],
         temperature: float = 1.0,
         *,
-        borders: Sequence[int] | NDArray[np.int64] = (),
+        borders: Borders = (),
     ) -> NDArray[np.float64]:
         """(words, tags) for the emissions (words, tags) of a text's words in their order."""
         return softmax(self.log_scores(emissions, borders=borders), temperature)
 
-    def log_scores(
-        self, emissions: NDArray[np.float64], *, borders: Sequence[int] | NDArray[np.int64] = ()
-    ) -> NDArray[np.float64]:
+    def log_scores(self, emissions: NDArray[np.float64], *, borders: Borders = ()) -> NDArray[np.float64]:
         """(words, tags) what a softmax makes the probabilities of: the emissions, or the logarithms of a chain's marginals."""
         if self.crf is None:
             return emissions
-        chain = self.crf.chain()
-        marginals = np.concatenate([chain.marginals(part) for part in np.split(emissions, borders)])
-        found: NDArray[np.float64] = np.log(np.maximum(marginals, _LEAST))
+        found: NDArray[np.float64] = np.log(np.maximum(self.crf.chain().marginals(emissions, borders), _LEAST))
         return found
 
-    def decode(
-        self, emissions: NDArray[np.float64], *, borders: Sequence[int] | NDArray[np.int64] = ()
-    ) -> NDArray[np.int64]:
+    def decode(self, emissions: NDArray[np.float64], *, borders: Borders = ()) -> NDArray[np.int64]:
         """(words,) the best allowed path for emissions (words, tags), or the best of each part between borders."""
         chain = Chain.of_rules(self.tags) if self.crf is None else self.crf.chain()
-        return np.concatenate([chain.viterbi(part) for part in np.split(emissions, borders)])
+        return chain.viterbi(emissions, borders)
 
 
-def runs(numbers: NDArray[np.int64], tags: Sequence[str], encoded: Encoded) -> list[tuple[int, int]]:
-    """Words [first, last] of each entity that tags (words,) name. A line break ends one: it parts title and paragraphs."""
-    starts, ends = encoded.word_starts(), encoded.word_ends()
-    found: list[tuple[int, int]] = []
-    for word in np.flatnonzero(numbers != tags.index("O")).tolist():
-        opens = tags[numbers[word]].startswith("B") or not found or found[-1][1] != word - 1
-        if opens or "\n" in encoded.text[ends[word - 1] : starts[word]]:
-            found.append((word, word))
-        else:
-            found[-1] = (found[-1][0], word)
-    return found
+def runs(numbers: NDArray[np.int64], tags: Sequence[str], breaks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(entities, 2) the first and last word of each entity that tags (words,) name; none goes on where `breaks` (words,) says so."""
+    opening = np.asarray([tag.startswith("B") for tag in tags])
+    named = numbers != tags.index("O")
+    alone = np.concatenate([[True], ~named])[: len(named)]  # no entity stands right before the word
+    opens = named & (opening[numbers] | alone | breaks[: len(numbers)])
+    firsts = np.flatnonzero(opens)
+    counts = np.bincount((np.cumsum(opens) - 1)[named], minlength=len(firsts))
+    return np.stack([firsts, firsts + counts - 1], axis=1)
+
+
+def run_means(values: NDArray[np.float64], found: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(entities,) the mean of values (words,) over the first to last words (entities, 2), which are rising and never empty."""
+    counts = found[:, 1] - found[:, 0] + 1
+    words, owner = ranges(found[:, 0], counts)
+    mean: NDArray[np.float64] = np.bincount(owner, weights=values[words], minlength=len(found)) / counts
+    return mean

@@ -24,8 +24,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoder import Encoded, Encoder
+from models.encoder import Encoder
 from models.sentences import sentence_ends
+from models.tokens import Encoded
 
 Reading: TypeAlias = Literal["sentences", "whole"]
 
@@ -63,6 +64,11 @@ def spans(total: int, *, size: int, overlap: int, max_windows: int | None = None
     return ranges
 
 
+def window_size(encoder: Encoder, max_length: int) -> int:
+    """How many tokens of a text fit into a window of `max_length` with the special tokens, and never more than the trunk has positions."""
+    return min(max_length, encoder.positions) - len(encoder.prefix) - len(encoder.suffix)
+
+
 def parts(encoded: Encoded, reading: Reading) -> list[tuple[int, int]]:
     """Token ranges [start, stop), none empty, that are read apart from one another and cover the text."""
     if reading == "whole":
@@ -93,7 +99,7 @@ def cut(
 ) -> list[Window]:
     """The windows of a text; `max_length` counts the special tokens, and is never above the trunk's positions."""
     prefix, suffix = np.asarray(encoder.prefix, dtype=np.int64), np.asarray(encoder.suffix, dtype=np.int64)
-    size = min(max_length, encoder.positions) - len(prefix) - len(suffix)
+    size = window_size(encoder, max_length)
     before, after = np.zeros_like(prefix), np.zeros_like(suffix)
     windows: list[Window] = []
     for rank, (begin, end) in enumerate(parts(encoded, reading), start=1):

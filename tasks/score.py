@@ -27,6 +27,7 @@ from data_contracts.quarantine import QuarantineRow
 from data_contracts.scores import CONTRACT as SCORES
 from data_contracts.summary import as_json
 from models.engine import Prediction, Predictor
+from tasks.backends import FLOAT32, BackendConfig, settle_backends
 from tasks.cluster import ClusterConfig, score_on_ray, session
 from tasks.daily import daily_of, mentions_of
 from tasks.lake import Lake, Stage
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 REASON = "text.not_scored"
 KEY = ["article_id", "version"]
+SAMPLED = 256  # texts that a backend is tried on
 ENTITY = {
     "mention_text": "text",
     "mention_type": "type",
@@ -75,6 +77,7 @@ def score(
     rescore: bool = False,
     min_ner_score: float = 0.5,
     min_confidence: float = 0.0,
+    backend: BackendConfig = FLOAT32,
 ) -> Scored:
     """Score the staged articles of a night and stage the scored tables.
 
@@ -88,6 +91,7 @@ def score(
         rescore: score again what has a published score.
         min_ner_score: mentions below this probability (0 to 1) are left out of `entity_mentions` and the daily sums.
         min_confidence: articles whose label is less probable than this (0 to 1) abstain; scores already published keep what they say.
+        backend: what computes the models, and what it has to agree on with float32 first.
     """
     lake = Lake.open(lake_url)
     stage = lake.stage(night)
@@ -95,12 +99,19 @@ def score(
     published = pl.DataFrame(pl.from_arrow(lake.read("scored_articles", nights=[night])))
     kept = published.clear() if rescore else _as_now(published, articles)
     todo = articles.join(kept, on=KEY, how="anti").with_columns(id=pl.format("{}:{}", "article_id", "version"))
-    predictor = Predictor([Path(bundle) for bundle in bundles], token_budget=cluster.token_budget)
+    if len(todo):
+        settle_backends(bundles, backend, texts=_sample(todo), token_budget=cluster.token_budget)
+    predictor = Predictor(
+        [Path(bundle) for bundle in bundles],
+        token_budget=cluster.token_budget,
+        backend=backend.name,
+        cache=backend.cache,
+    )
     if "sentiment" not in predictor.tasks:
         raise Fatal(
             f"the models {', '.join(bundles)} serve {', '.join(predictor.tasks)}; scored articles need sentiment"
         )
-    prediction, where = _predict(todo, predictor, stage, lake_url, bundles, cluster)
+    prediction, where = _predict(todo, predictor, stage, lake_url, bundles, cluster, backend)
     fresh = _scored(todo, prediction, night=night, now=now, digest=predictor.digest, min_confidence=min_confidence)
     order = articles.select(KEY).with_row_index("place")
     scored = pl.concat([kept, fresh]).join(order, on=KEY).sort("place").drop("place")
@@ -137,6 +148,7 @@ def _predict(
     lake_url: str,
     bundles: Sequence[str],
     cluster: ClusterConfig,
+    backend: BackendConfig,
 ) -> tuple[Prediction, str]:
     """The model's answers for `todo`, and where they were found."""
     texts = todo.select("id", "title", "body").to_arrow()
@@ -149,7 +161,7 @@ def _predict(
     on_ray = bool(left) and (not cluster.local or sum(shard.rows for shard in left) >= cluster.min_rows)
     if on_ray:
         with session(cluster):
-            score_on_ray(left, bundles=bundles, lake_url=lake_url, night=stage.night, config=cluster)
+            score_on_ray(left, bundles=bundles, lake_url=lake_url, night=stage.night, config=cluster, backend=backend)
     else:
         _score_here(left, predictor, stage)
     return gather(shards, stage, predictor.digest), "ray" if on_ray else "process"
@@ -159,6 +171,12 @@ def _score_here(shards: Sequence[Shard], predictor: Predictor, stage: Stage) -> 
     for number, shard in enumerate(shards, start=1):
         score_shard(predictor, shard, stage)
         logger.info("scored shard %d of %d (%d rows)", number, len(shards), shard.rows)
+
+
+def _sample(todo: pl.DataFrame) -> list[str]:
+    """Some of the texts about to be scored, evenly drawn, as the engine reads them."""
+    rows = todo.gather_every(max(1, len(todo) // SAMPLED)).head(SAMPLED)
+    return [f"{title or ''}\n{body or ''}" for title, body in rows.select("title", "body").iter_rows()]
 
 
 def _scored(

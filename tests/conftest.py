@@ -34,10 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """State of Prefect and of the desk goes to a temporary folder."""
+    """State of Prefect and of the desk goes to a temporary folder; models are computed by the reference, not by what is fastest here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTDESK_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.setenv("NIGHTDESK_SCORING__BACKEND", "torch")
         yield
 
 

@@ -29,6 +29,10 @@ def score(
         ),
     ],
     model: ModelOption = "champion",
+    backend: Annotated[
+        str | None,
+        typer.Option(help="auto, torch, torch-bf16, openvino, openvino-int8, onnx, ...; else what the settings say."),
+    ] = None,
     settings: SettingsOption = None,
 ) -> None:
     """Score articles of your own, outside the lake.
@@ -38,7 +42,7 @@ def score(
     """
     from flows.scoring import score_file
 
-    summary = score_file(source, output, model, load(settings))
+    summary = score_file(source, output, model, load(settings), backend=backend)
     tell(f"{summary.scored} scored, {summary.mentions} entities, {summary.failed} failed -> {output}")
     if summary.failed and not summary.scored:
         raise Fatal(f"no line of {source} could be scored; the reasons are in {output / 'failures.jsonl'}")

@@ -26,10 +26,11 @@ from data_contracts.errors import Fatal
 from models.batching import Batch, collate
 from models.bundle import Bundle, load
 from models.contamination import text_hash, text_hashes
-from models.encoder import Encoded, Encoder
+from models.encoder import Encoder
 from models.heads import IGNORED, Head
 from models.jury import Jury, grouped
 from models.network import Network
+from models.tokens import Encoded
 from models.windows import Window, cut
 
 if TYPE_CHECKING:

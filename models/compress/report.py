@@ -84,8 +84,8 @@ def compare(before: Path | str, after: Path | str, dev: Mapping[str, Sequence[Ex
     bundles = load(before), load(after)
     scorers = [Scorer(bundle, token_budget=2048, max_windows=None) for bundle in bundles]
     learnt = bundles[0].learnt() | bundles[1].learnt()
-    dev = {task: fresh(scorers[1].network.head(task), some, learnt) for task, some in dev.items()}
-    texts = [scorers[1].network.head(task).text(example) for task, some in dev.items() for example in some]
+    dev = {task: fresh(scorers[1].heads[task], some, learnt) for task, some in dev.items()}
+    texts = [scorers[1].heads[task].text(example) for task, some in dev.items() for example in some]
     speeds = _speeds(scorers, texts[:_TEXTS])
     weights = [_weigh(scorer, speed, dev) for scorer, speed in zip(scorers, speeds, strict=True)]
     return CompressionReport(before=weights[0], after=weights[1])

@@ -26,8 +26,10 @@ from data_contracts import labels as label_sets
 from data_contracts.errors import Fatal
 from models.batching import Batch
 from models.calibration import softmax
-from models.encoder import Encoded
+from models.findings import EntityOpinion, Extract, Found, Judgements, Mention
 from models.metrics import Scores
+from models.spans import Spans, Words
+from models.tokens import Encoded
 from models.windows import Reading
 
 IGNORED = -100  # a target that no loss counts, as torch.nn.functional.cross_entropy has it
@@ -54,42 +56,6 @@ class Answers:
     predicted: tuple[str, ...]
     confidence: tuple[float, ...]
     texts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mention:
-    """A named thing in a text: characters [start, end), its type, and the mean probability of its words' tags."""
-
-    start: int
-    end: int
-    type: str
-    score: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EntityOpinion:
-    """What a text says of what it names in characters [start, end): probabilities that sum to 1, and how much of the text is about it.
-
-    `relevance` in [0, 1]: the weight of the sentences that mention it over the weight of all.
-    """
-
-    start: int
-    end: int
-    sentiment: str
-    p_negative: float
-    p_neutral: float
-    p_positive: float
-    relevance: float
-    score: float = 1.0  # the mean probability of its words' tags, where the head found it by itself
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Extract:
-    """A sentence that carries its text, characters [start, end), and its chance in [0, 1] to be in a summary."""
-
-    start: int
-    end: int
-    score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +187,29 @@ class Head(nn.Module, ABC):
     def scores(self, answers: Sequence[Answers]) -> Scores:
         """The task's figures over many examples."""
 
+    def emissions_of(self, words: Words, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logits (words, outputs) of many texts with what the texts themselves add to them."""
+        if not self.options.label_features or not len(words):
+            return logits
+        texts = np.flatnonzero(words.counts)
+        bounds = [slice(words.bounds[text], words.bounds[text + 1]) for text in texts]
+        parts = zip(texts.tolist(), bounds, strict=True)
+        return np.concatenate([self.emissions(words.tokens[text], logits[part]) for text, part in parts])
+
+    def find(self, words: Words, logits: NDArray[np.float64], temperature: float = 1.0) -> Found | None:
+        """The mentions that logits (words, outputs) of many texts' words show, in order; None of a head that looks for none."""
+        return None
+
+    def judge(
+        self, words: Words, logits: NDArray[np.float64], temperature: float = 1.0, *, spans: Spans | None = None
+    ) -> Judgements:
+        """What logits (words, outputs) of many texts' words say of spans, or of those the head finds itself; most heads say nothing."""
+        raise TypeError(f"{type(self).__name__} has no opinions of entities")
+
     def mentions(self, encoded: Encoded, logits: NDArray[np.float64], temperature: float = 1.0) -> list[Mention]:
-        """The mentions that logits (words, outputs) show in a text; most heads have none."""
-        return []
+        """The mentions that logits (words, outputs) show in a text, in order; most heads have none."""
+        found = self.find(Words.of(encoded, len(logits)), logits, temperature)
+        return [] if found is None else found.listed()
 
     def opinions(
         self,
@@ -233,8 +219,9 @@ class Head(nn.Module, ABC):
         *,
         spans: Sequence[tuple[int, int]] | None = None,
     ) -> list[EntityOpinion]:
-        """What logits (words, outputs) say of spans of characters, or of those the head finds itself; most heads have none."""
-        return []
+        """What logits (words, outputs) say of spans of characters of a text, or of those the head finds itself."""
+        given = None if spans is None else Spans.of(spans)
+        return self.judge(Words.of(encoded, len(logits)), logits, temperature, spans=given).listed(self.labels)
 
     def extract(
         self,

@@ -25,11 +25,12 @@ from torch import nn
 from data_contracts.labels import SENTIMENT
 from models.batching import Batch
 from models.calibration import softmax
-from models.encoder import Encoded
-from models.heads import IGNORED, Answers, Average, EntityOpinion, Example, Head, HeadOptions, Level, window_means
+from models.findings import Judgements
+from models.heads import IGNORED, Answers, Average, Example, Head, HeadOptions, Level, window_means
 from models.metrics import Scores, tag_scores
-from models.spans import relevance, span_means, words_of
-from models.tagging import Tagger, runs
+from models.spans import Spans, Words, means, relevance, span_means, words_of
+from models.tagging import Tagger, run_means, runs
+from models.tokens import Encoded
 
 TAGS = ("O", "B", "I")
 
@@ -106,13 +107,7 @@ class EntitySentimentHead(Head):
     def _sentiments(
         self, encoded: Encoded, logits: NDArray[np.float64], spans: Sequence[tuple[int, int]]
     ) -> NDArray[np.float64]:
-        found = np.zeros((len(spans), len(self.labels)))
-        for row, (start, end) in enumerate(spans):
-            words = words_of(encoded, start, end)
-            words = words[words < len(logits)]
-            if len(logits):
-                found[row] = logits[words if len(words) else slice(None), len(TAGS) :].mean(axis=0)
-        return found
+        return means(Words.of(encoded, len(logits)), logits[:, len(TAGS) :], Spans.of(spans))
 
     def label_spans(
         self,
@@ -124,46 +119,28 @@ class EntitySentimentHead(Head):
         """(spans, 3) the probabilities of negative, neutral, positive about spans of characters [start, end); logits are (words, 6)."""
         return softmax(self._sentiments(encoded, logits, spans), temperature)
 
-    def opinions(
-        self,
-        encoded: Encoded,
-        logits: NDArray[np.float64],
-        temperature: float = 1.0,
-        *,
-        spans: Sequence[tuple[int, int]] | None = None,
-    ) -> list[EntityOpinion]:
-        """What is said of each span given, or of each that the head finds by itself, in order."""
-        sure = [1.0] * len(spans or ())
+    def judge(
+        self, words: Words, logits: NDArray[np.float64], temperature: float = 1.0, *, spans: Spans | None = None
+    ) -> Judgements:
+        """What is said of each span given, or of each that the head finds by itself, in order; logits are (words, 6) of many texts."""
+        sure = np.ones(0 if spans is None else len(spans))
         if spans is None:
-            starts, ends = encoded.word_starts(), encoded.word_ends()
-            found = self._runs(encoded, logits)
-            spans = [(int(starts[first]), int(ends[last])) for first, last in found]
-            tags = self._tags(encoded, logits, temperature)
-            sure = [float(1.0 - tags[first : last + 1, 0].mean()) for first, last in found]
-        shares = relevance(encoded, spans, read=len(logits))
-        chances = self.label_spans(encoded, logits, spans, temperature)
-        return [
-            EntityOpinion(
-                start=start,
-                end=end,
-                sentiment=self.labels[int(row.argmax())],
-                p_negative=float(row[0]),
-                p_neutral=float(row[1]),
-                p_positive=float(row[2]),
-                relevance=share,
-                score=score,
-            )
-            for (start, end), row, share, score in zip(spans, chances, shares, sure, strict=True)
-        ]
+            found, tags = self._read(words, logits, temperature)
+            spans, sure = words.spans(found), 1.0 - run_means(tags[:, 0], found)
+        return Judgements(
+            spans=spans,
+            chances=softmax(means(words, logits[:, len(TAGS) :], spans), temperature),
+            relevance=relevance(words, spans),
+            scores=sure,
+        )
 
-    def _runs(self, encoded: Encoded, logits: NDArray[np.float64]) -> list[tuple[int, int]]:
-        emissions = self.emissions(encoded, logits)[:, : len(TAGS)]
-        return runs(self.tagger.decode(emissions, borders=self.tagger.borders(encoded)), TAGS, encoded)
-
-    def _tags(self, encoded: Encoded, logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-        """(words, 3) the probabilities of the tags."""
-        emissions = self.emissions(encoded, logits)[:, : len(TAGS)]
-        return self.tagger.probabilities(emissions, temperature, borders=self.tagger.borders(encoded))
+    def _read(
+        self, words: Words, logits: NDArray[np.float64], temperature: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(entities, 2) the first and last word of each, and (words, 3) the probabilities of the tags."""
+        emissions, borders = self.emissions_of(words, logits)[:, : len(TAGS)], self.tagger.begins(words)
+        found = runs(self.tagger.decode(emissions, borders=borders), TAGS, words.breaks)
+        return found, self.tagger.probabilities(emissions, temperature, borders=borders)
 
     def answers(
         self,
@@ -189,11 +166,11 @@ class EntitySentimentHead(Head):
             for tag, sentiment in self.targets(example, encoded)[:, :2].tolist()
         ]
         said, sure = ["O"] * len(gold), np.ones(len(gold))
-        tags = self._tags(encoded, logits, temperature)
+        words = Words.of(encoded, len(logits))
+        found, tags = self._read(words, logits, temperature)
         sure[: len(tags)] = tags[:, 0]
-        starts, ends = encoded.word_starts(), encoded.word_ends()
-        for first, last in self._runs(encoded, logits):
-            row = self.label_spans(encoded, logits, [(int(starts[first]), int(ends[last]))], temperature)[0]
+        sentiments = softmax(means(words, logits[:, len(TAGS) :], words.spans(found)), temperature)
+        for (first, last), row in zip(found.tolist(), sentiments, strict=True):
             for word in range(first, last + 1):
                 tag = TAGS.index("B" if word == first else "I")
                 said[word], sure[word] = f"{TAGS[tag]}-{self.labels[row.argmax()]}", tags[word, tag] * row.max()

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from data_contracts.labels import NER_TAGS
 from models.batching import Batch
-from models.encoder import Encoded
-from models.heads import IGNORED, Answers, Average, Example, Head, HeadOptions, Level, Mention
+from models.findings import Found
+from models.heads import IGNORED, Answers, Average, Example, Head, HeadOptions, Level
 from models.metrics import Scores, tag_scores
-from models.tagging import Tagger, runs
+from models.spans import Words
+from models.tagging import Tagger, run_means, runs
+from models.tokens import Encoded
 
 
 def inside_of(tag: str) -> str:
@@ -111,21 +113,17 @@ class NerHead(Head):
         """Accuracy of words and micro figures of entities."""
         return tag_scores([one.gold for one in answers], [one.predicted for one in answers])
 
-    def mentions(self, encoded: Encoded, logits: NDArray[np.float64], temperature: float = 1.0) -> list[Mention]:
-        """The mentions in a text, in order; logits are (words, labels). A line break ends a mention: it parts title and paragraphs."""
-        emissions, borders = self.emissions(encoded, logits), self.tagger.borders(encoded)
+    def find(self, words: Words, logits: NDArray[np.float64], temperature: float = 1.0) -> Found:
+        """The mentions in many texts, in order; logits are (words, labels). A line break ends a mention: it parts title and paragraphs."""
+        emissions, borders = self.emissions_of(words, logits), self.tagger.begins(words)
         probabilities = self.tagger.probabilities(emissions, temperature, borders=borders)
         numbers = self.tagger.decode(emissions, borders=borders)
-        starts, ends = encoded.word_starts(), encoded.word_ends()
-        return [
-            Mention(
-                start=int(starts[first]),
-                end=int(ends[last]),
-                type=self.labels[numbers[first]][2:],
-                score=float(np.mean([probabilities[word, numbers[word]] for word in range(first, last + 1)])),
-            )
-            for first, last in runs(numbers, self.labels, encoded)
-        ]
+        found = runs(numbers, self.labels, words.breaks)
+        return Found(
+            spans=words.spans(found),
+            types=[self.labels[number][2:] for number in numbers[found[:, 0]].tolist()],
+            scores=run_means(probabilities[np.arange(len(numbers)), numbers], found),
+        )
 
 
 def _lawful(tags: Sequence[str]) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from data_contracts.labels import SENTIMENT
 from models.batching import Batch
-from models.encoder import Encoded
 from models.heads import Answers, Average, Example, Head, Level
 from models.metrics import Scores, text_scores
+from models.tokens import Encoded
 
 _LEAST = 0.5  # below it the label that was chosen would be the less likely one
 

@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.batching import Batch
-from models.encoder import Encoded
 from models.extract import SENTENCES, choose, joined, rouge
-from models.heads import Answers, Average, Example, Extract, Head, HeadOptions, Level
+from models.findings import Extract
+from models.heads import Answers, Average, Example, Head, HeadOptions, Level
 from models.metrics import Scores
 from models.oracle import greedy_labels
+from models.tokens import Encoded
 from models.windows import Reading, sentence_bounds
 
 _LAYERS, _HEADS = 2, 8

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.batching import Batch
-from models.encoder import Encoded
 from models.heads import IGNORED, Answers, Average, Example, Head, Level
 from models.metrics import LabelScore, Scores
+from models.tokens import Encoded
 
 THRESHOLD = 0.5
 ABSENT = "none"  # the answer no, in place of a topic's name

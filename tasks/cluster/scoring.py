@@ -16,6 +16,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from data_contracts.errors import Retriable
+from tasks.backends import FLOAT32, BackendConfig
 from tasks.cluster.session import ClusterConfig, gpus_per_worker
 from tasks.lake import Lake
 from tasks.shards import Shard, score_shard
@@ -37,14 +38,26 @@ class WorkersLost(Retriable):
 class Scorer:
     """What one actor holds: a model and the night's workbench."""
 
-    def __init__(self, bundles: Sequence[str], lake_url: str, night: date, config: ClusterConfig, threads: int) -> None:
+    def __init__(
+        self,
+        bundles: Sequence[str],
+        lake_url: str,
+        night: date,
+        config: ClusterConfig,
+        threads: int,
+        backend: BackendConfig,
+    ) -> None:
         from pathlib import Path
 
         from models.engine import Predictor
 
         self._stage = Lake.open(lake_url).stage(night)
         self._predictor: Predictor = Predictor(
-            [Path(b) for b in bundles], token_budget=config.token_budget, threads=threads
+            [Path(b) for b in bundles],
+            token_budget=config.token_budget,
+            threads=threads,
+            backend=backend.name,
+            cache=backend.cache,
         )
 
     def score(self, shard: Shard) -> None:
@@ -53,7 +66,13 @@ class Scorer:
 
 
 def score_on_ray(
-    shards: Sequence[Shard], *, bundles: Sequence[str], lake_url: str, night: date, config: ClusterConfig
+    shards: Sequence[Shard],
+    *,
+    bundles: Sequence[str],
+    lake_url: str,
+    night: date,
+    config: ClusterConfig,
+    backend: BackendConfig = FLOAT32,
 ) -> None:
     """Score `shards` (staged for `night` in the lake) with `config.workers` actors; inside a `session`.
 
@@ -66,7 +85,7 @@ def score_on_ray(
     """
     import ray
 
-    arguments = (list(bundles), lake_url, night, config, config.threads())
+    arguments = (list(bundles), lake_url, night, config, config.threads(), backend)
     actor = ray.remote(Scorer).options(
         num_cpus=config.cpus_per_worker,
         num_gpus=gpus_per_worker(config),

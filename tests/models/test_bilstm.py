@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from models.backends.torch import TorchBackend
 from models.bilstm import BiLstm, BiLstmConfig, BiLstmRefused, bilstm_after
 from models.bundle import load
 from models.encoder import load_trunk
-from models.network import run
+from models.passes import run
 from models.recipe import Recipe, TaskData
 from models.scoring import Scorer
 from models.training import fit
@@ -35,7 +36,7 @@ def test_it_learns_ten_examples_of_each_task_by_heart(learnt: Path) -> None:
 
 def test_its_bundle_scores_like_any_other_and_does_not_look_at_neighbours(learnt: Path) -> None:
     scorer = Scorer(load(learnt), token_budget=2048, max_windows=None)
-    assert isinstance(scorer.network.trunk.encoder, BiLstm)
+    assert isinstance(scorer.backend.network.trunk.encoder, BiLstm)
     texts = ["profit rises sharply", "the bank said on monday " * 9, "loss"]
     together, alone = scorer.score(texts), [scorer.score([text])[0] for text in texts]
     for one, other in zip(together, alone, strict=True):
@@ -70,7 +71,7 @@ def test_bf16_and_word_shapes_work_with_it(
     network = load(output).network()
     assert network.trunk.shapes is not None
     assert network.trunk.shapes.weight.any()
-    assert run(network, [], pad_id=0, token_budget=64) == []
+    assert run(TorchBackend(network), [], pad_id=0, token_budget=64) == []
 
 
 def test_what_is_no_bilstm_is_refused(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_a_row_without_words_weighs_nothing() -> None:
 
 
 @pytest.mark.parametrize("tags", [NER_TAGS, ("O", "B", "I")])
+@settings(deadline=None, max_examples=50)
 @given(seed=seeds, words=st.integers(1, 60))
 def test_no_inside_stands_without_its_beginning(tags: tuple[str, ...], seed: int, words: int) -> None:
     allowed = allowed_transitions(tags)

@@ -1,5 +1,9 @@
 """Tables in, tables out: the same scores however rows are batched, and no row lost."""
 
+import dataclasses
+import itertools
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from models.bundle import BundleRefused
+from models.backends.torch import TorchBackend
+from models.bundle import BundleRefused, load, save
 from models.engine import Prediction, Predictor, TableRefused
+from models.reader import Reader
 from models.recipe import Recipe, TaskData
 from models.training import fit
 
@@ -33,6 +41,11 @@ def _table(titles: list[str | None], bodies: list[str | None] | None = None, ids
             "body": pa.array(bodies or [None] * len(titles), pa.string()),
         }
     )
+
+
+def _ids(prediction: Prediction) -> list[Any]:
+    ids: list[Any] = prediction.articles.column("id").to_pylist()
+    return ids
 
 
 def _rows(prediction: Prediction) -> dict[str, list[float]]:
@@ -75,11 +88,109 @@ def test_scores_depend_on_neither_batch_size_nor_order_nor_neighbours(tiny_bundl
 
 
 def test_a_table_of_many_chunks_is_scored_as_one(predictor: Predictor) -> None:
-    texts = [TEXTS[number % len(TEXTS)] for number in range(1100)]
+    texts = [TEXTS[number % len(TEXTS)] for number in range(9000)]
     found = predictor.predict(_table(texts))
-    assert found.articles.column("id").to_pylist() == [f"a{number}" for number in range(1100)]
+    assert found.articles.column("id").to_pylist() == [f"a{number}" for number in range(9000)]
     rows = list(_rows(found).values())
-    np.testing.assert_allclose(rows[7:1099:7], [rows[0]] * len(rows[7:1099:7]), atol=1e-5)
+    np.testing.assert_allclose(rows[7:8999:7], [rows[0]] * len(rows[7:8999:7]), atol=1e-5)
+
+
+rows_of_a_night = st.lists(
+    st.sampled_from([*TEXTS, "", "\u200d", "Acme Bank said\nprofit rises"]), min_size=1, max_size=12
+)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=rows_of_a_night, data=st.data())
+def test_any_split_into_batches_and_any_order_gives_the_same_rows(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, texts: list[str], data: st.DataObject
+) -> None:
+    monkeypatch.setattr("models.engine._CHUNK_ROWS", 4096)
+    whole = predictor.predict(_table([*texts]))
+    order = data.draw(st.permutations(range(len(texts))))
+    shuffled = _table([texts[number] for number in order], ids=[f"a{number}" for number in order])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(texts)), max_size=4)))
+    batches = [
+        batch
+        for start, stop in itertools.pairwise([0, *cuts, len(texts)])
+        for batch in shuffled.slice(start, stop - start).to_batches()
+    ]
+    monkeypatch.setattr("models.engine._CHUNK_ROWS", data.draw(st.integers(1, 5)))
+    parts = list(predictor.stream(batches))
+    assert [one for part in parts for one in _ids(part)] == [
+        f"a{number}" for number in order if f"a{number}" in _ids(whole)
+    ]
+    for table in ("articles", "mentions", "failures"):
+        found = [row for part in parts for row in getattr(part, table).to_pylist()]
+        expected = getattr(whole, table).to_pylist()
+        key = ["id", *(name for name in ("start", "end") if table == "mentions")]
+        for one, other in zip(
+            *(sorted(rows, key=lambda row: [row[n] for n in key]) for rows in (found, expected)), strict=True
+        ):
+            assert one == {
+                name: pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
+                for name, value in other.items()
+            }
+
+
+def test_a_stream_is_read_as_far_as_it_is_asked_for(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.engine._CHUNK_ROWS", 2)
+    read: list[int] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(50):
+            read.append(number)
+            yield from _table(["profit rises", "loss"], ids=[f"{number}a", f"{number}b"]).to_batches()
+
+    stream = predictor.stream(batches())
+    assert _ids(next(stream)) == ["0a", "0b"]
+    assert len(read) <= 4
+    stream.close()
+    assert len(read) <= 4
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tokens")]
+
+
+def test_what_breaks_while_texts_are_made_ready_reaches_the_caller(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_texts: list[str]) -> None:
+        raise MemoryError("no room for tokens")
+
+    monkeypatch.setattr(Reader, "read", lambda _self, texts: broken(texts))
+    with pytest.raises(MemoryError, match="no room"):
+        predictor.predict(_table(TEXTS))
+
+
+def test_bundles_that_share_a_trunk_share_its_pass(
+    tiny_bundle: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load(tiny_bundle)
+    apart = []
+    for task in whole.heads:
+        network = whole.network()
+        del network.heads[next(other for other in whole.heads if other != task)]
+        manifest = dataclasses.replace(whole.manifest, labels={task: whole.labels[task]})
+        save(tmp_path / task, network=network, encoder=whole.encoder(), manifest=manifest, training_texts={})
+        apart.append(tmp_path / task)
+    shared = Predictor(apart)
+    assert len(shared._scorers) == 1
+    assert shared.tasks == predictor.tasks
+    assert shared.digest == Predictor(apart[::-1]).digest != predictor.digest
+    found, expected = shared.predict(_table(TEXTS)), predictor.predict(_table(TEXTS))
+    assert found.articles.equals(expected.articles)
+    assert found.mentions.equals(expected.mentions)
+
+
+def test_bundles_of_different_trunks_share_only_what_comes_before(
+    tiny_bundle: Path, tiny_trunk: Path, tiny_recipe: Recipe, tiny_data: dict[str, TaskData], tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(tiny_recipe, epochs=1)
+    both = [
+        fit(trunk=str(tiny_trunk), data={task: parts}, recipe=recipe, output=tmp_path / task)
+        for task, parts in tiny_data.items()
+    ]
+    predictor = Predictor(both)
+    assert (len(predictor._scorers), len(predictor._readers)) == (2, 1)
 
 
 def test_an_entity_at_the_end_of_a_long_text_is_found(predictor: Predictor) -> None:
@@ -145,8 +256,10 @@ class _Sabotaged(nn.Module):
 def test_one_bad_row_does_not_take_its_neighbours_with_it(tiny_bundle: Path, predictor: Predictor) -> None:
     sabotaged = Predictor([tiny_bundle])
     (scorer,) = sabotaged._scorers
-    vocabulary = scorer.encoder.tokenizer.get_vocab()
-    scorer.network.trunk = _Sabotaged(scorer.network.trunk, vocabulary["river"], vocabulary["north"])  # type: ignore[assignment]
+    assert isinstance(scorer.backend, TorchBackend)
+    vocabulary = scorer.reader.encoder.tokenizer.get_vocab()
+    network = scorer.backend.network
+    network.trunk = _Sabotaged(network.trunk, vocabulary["river"], vocabulary["north"])  # type: ignore[assignment]
     texts: list[str | None] = [*TEXTS, "the river", "the north", *TEXTS]
     found = sabotaged.predict(_table(texts))
     assert found.failures.column("id").to_pylist() == ["a7", "a8"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.encoder import Encoder
-from models.spans import relevance, span_means, words_of
+from models.spans import Spans, Words, relevance, span_means, words_of
 
 TEXT = "from Acme Inc, of Oslo\u200d"
 
@@ -47,9 +47,13 @@ def test_relevance_is_the_weight_of_the_sentences_read(tiny_encoder: Encoder) ->
     words = len(encoded.first)
     spans = [(0, 4), (11, 15)]
     total = 1 + 1 / 2 + 1 / 3 + 1 / 4
-    assert relevance(encoded, spans, read=words) == pytest.approx([1 / total, 0.5 / total])
-    assert relevance(encoded, spans, read=2) == [1.0, 0.0]
-    assert relevance(encoded, [*spans, (34, 38)], read=words)[0] == pytest.approx((1 + 1 / 4) / total)
-    assert relevance(encoded, [], read=words) == []
-    assert relevance(encoded, spans, read=0) == [0.0, 0.0]
-    assert np.isclose(relevance(encoded, [(0, len(text))], read=words)[0], 1 / total)
+
+    def found(bounds: list[tuple[int, int]], *, read: int = words) -> list[float]:
+        return relevance(Words.of(encoded, read), Spans.of(bounds)).tolist()
+
+    assert found(spans) == pytest.approx([1 / total, 0.5 / total])
+    assert found(spans, read=2) == [1.0, 0.0]
+    assert found([*spans, (34, 38)])[0] == pytest.approx((1 + 1 / 4) / total)
+    assert found([]) == []
+    assert found(spans, read=0) == [0.0, 0.0]
+    assert np.isclose(found([(0, len(text))])[0], 1 / total)

@@ -87,6 +87,6 @@ def test_a_temperature_flattens_a_chains_marginals_and_changes_no_tag() -> None:
 
 def test_runs_end_at_a_beginning_a_gap_and_a_line_break(tiny_encoder: Encoder) -> None:
     (encoded,) = tiny_encoder.encode(["Acme Bolt said Zeta\nOslo River"])
-    assert runs(np.asarray([1, 2, 0, 1, 2, 2]), TAGS, encoded) == [(0, 1), (3, 3), (4, 5)]
-    assert runs(np.asarray([1, 1, 0, 0, 0, 1]), TAGS, encoded) == [(0, 0), (1, 1), (5, 5)]
-    assert runs(np.zeros(6, dtype=np.int64), TAGS, encoded) == []
+    assert runs(np.asarray([1, 2, 0, 1, 2, 2]), TAGS, encoded.breaks).tolist() == [[0, 1], [3, 3], [4, 5]]
+    assert runs(np.asarray([1, 1, 0, 0, 0, 1]), TAGS, encoded.breaks).tolist() == [[0, 0], [1, 1], [5, 5]]
+    assert runs(np.zeros(6, dtype=np.int64), TAGS, encoded.breaks).tolist() == []

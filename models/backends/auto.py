@@ -1,0 +1,195 @@
+"""Which backend serves a bundle on this machine: tried once, remembered, and the same ever after.
+
+Each backend that is installed is opened, held against float32 (models.backends.agreement), and timed on real windows of the lengths that come, in
+batches by tokens; the fastest that agrees is chosen. The trial, with every figure and every refusal, lies beside the bundle's exports,
+in a file that is named after the machine: another CPU, GPU or version is tried anew, and deleting the file forgets it. The first trial
+makes the exports, a minute or two for a small trunk; the timing itself takes SECONDS a backend.
+
+torch-compile is tried only where it is asked for: it compiles anew in every process, for a minute, and gains less than the runtimes made for it.
+Does not cover: how fast a backend is beside other programs, or with fewer threads than it was tried with.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from models.backends import AUTO, NAMES, REFERENCE, Backend, BackendRefused, open_backend
+from models.backends.agreement import Agreement, Check, CheckSet, TaskAgreement, drawn
+from models.backends.exports import place
+from models.backends.machine import key, machine
+from models.batching import Batch, collate, plan
+from models.bundle import Bundle
+
+logger = logging.getLogger(__name__)
+
+TRIED = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8")
+SECONDS = 2.0
+_ROUNDS = 5
+_TOKENS = 16_384  # that are timed at most, padding included
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One backend on one machine: tokens a second, padding not counted, its agreement, and why it may not serve, if so."""
+
+    backend: str
+    tokens_per_second: float = 0.0
+    agreement: Agreement | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What serves, on which machine, and every trial."""
+
+    backend: str
+    machine: Mapping[str, str]
+    trials: tuple[Trial, ...]
+
+    def trial(self, name: str) -> Trial | None:
+        """A backend's trial; None where it has not been tried."""
+        return next((trial for trial in self.trials if trial.backend == name), None)
+
+    def to_json(self) -> str:
+        """Everything as JSON text."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Choice:
+        """What `to_json` wrote; ValueError, TypeError or KeyError for anything else."""
+        fields = json.loads(text)
+        return cls(
+            backend=fields["backend"], machine=fields["machine"], trials=tuple(_trial(one) for one in fields["trials"])
+        )
+
+
+def _trial(fields: dict[str, Any]) -> Trial:
+    held = fields.pop("agreement")
+    if held is not None:
+        tasks = {task: TaskAgreement(**one) for task, one in held["tasks"].items()}
+        fields["agreement"] = Agreement(backend=held["backend"], tasks=tasks)
+    return Trial(**fields)
+
+
+def remembered(bundle: Bundle, *, cache: Path | None = None) -> Choice | None:
+    """What has been chosen for a bundle on this machine; None where nothing was, or where it cannot be read."""
+    try:
+        return Choice.from_json(_file(bundle, machine(), cache).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError, BackendRefused):
+        return None
+
+
+def settle(
+    bundle: Bundle,
+    check: CheckSet,
+    *,
+    wanted: str = AUTO,
+    threads: int | None = None,
+    token_budget: int = 2048,
+    cache: Path | None = None,
+) -> Choice:
+    """Which backend serves a bundle: the fastest of those that agree, or the one wanted, if it agrees.
+
+    Args:
+        bundle: whose network is computed.
+        check: held against float32; its texts are what an eight-bit export is calibrated on, and all its windows are what is timed.
+        wanted: "auto", or one of models.backends.NAMES.
+        threads: of the CPU that a trial has; what the runtime takes by itself where left out.
+        token_budget: of a batch, in tokens with their padding.
+        cache: a directory for exports where none can be written beside the bundle.
+
+    Raises:
+        BackendRefused: the one wanted is not there, cannot compute the bundle, or does not agree, with its figures.
+    """
+    if wanted not in (AUTO, *NAMES):
+        raise BackendRefused(f"no backend {wanted!r}; allowed are {AUTO}, {', '.join(NAMES)}")
+    if wanted == REFERENCE:
+        return Choice(backend=REFERENCE, machine=machine(), trials=())
+    known = remembered(bundle, cache=cache)
+    trials = {trial.backend: trial for trial in known.trials} if known else {}
+    names = TRIED if wanted == AUTO else (REFERENCE, wanted)
+    if any(name not in trials for name in names):
+        bench = _Bench(bundle, check, threads=threads, token_budget=token_budget, cache=cache)
+        trials.update({name: bench.tried(name) for name in names if name not in trials})
+    able = [trial for trial in trials.values() if trial.refused is None and trial.backend in TRIED]
+    fastest = max(able, key=lambda trial: trial.tokens_per_second).backend
+    choice = Choice(backend=fastest, machine=machine(), trials=tuple(trials.values()))
+    _write(_file(bundle, choice.machine, cache), choice)
+    if wanted == AUTO:
+        return choice
+    if (refused := trials[wanted].refused) is not None:
+        raise BackendRefused(refused)
+    return Choice(backend=wanted, machine=choice.machine, trials=choice.trials)
+
+
+class _Bench:
+    """A bundle on trial: the check set, and windows to time."""
+
+    def __init__(
+        self, bundle: Bundle, check: CheckSet, *, threads: int | None, token_budget: int, cache: Path | None
+    ) -> None:
+        self.bundle, self.threads, self.token_budget, self.cache = bundle, threads, token_budget, cache
+        self.texts = check.texts
+        self.check = Check(bundle, check, token_budget=token_budget)
+        windows = self.check.windows
+        mean = sum(len(window.ids) for window in windows) / max(1, len(windows))
+        timed = drawn(windows, max(1, int(_TOKENS / max(1.0, mean))))
+        planned = plan([len(window.ids) for window in timed], token_budget=token_budget)
+        self.batches = [collate([timed[index] for index in batch], pad_id=self.check.pad_id) for batch in planned]
+        self.tokens = sum(len(window.ids) for window in timed)
+
+    def tried(self, name: str) -> Trial:
+        """Its figures; a refusal stands in the trial and is not raised."""
+        try:
+            backend = open_backend(
+                name,
+                self.bundle,
+                threads=self.threads,
+                token_budget=self.token_budget,
+                cache=self.cache,
+                texts=self.texts,
+            )
+            agreement = self.check.hold(backend)
+            speed = self.tokens / _seconds(backend, self.batches)
+        except BackendRefused as refused:
+            return Trial(backend=name, refused=str(refused))
+        except Exception as error:  # whatever a runtime raises: another one serves
+            return Trial(
+                backend=name, refused=f"{name} broke on the check set: {type(error).__name__}: {str(error)[:300]}"
+            )
+        logger.info("%s: %.0f tokens/s; %s", name, speed, agreement.sentence())
+        return Trial(backend=name, tokens_per_second=speed, agreement=agreement, refused=agreement.refusal())
+
+
+def _seconds(backend: Backend, batches: Sequence[Batch]) -> float:
+    """The shortest time of some rounds over the batches, after one that warms up; as many as fit in SECONDS, one at least."""
+    best, begun = float("inf"), 0.0
+    for number in range(1 + _ROUNDS):
+        start = time.perf_counter()
+        for batch in batches:
+            backend.run(batch)
+        took = time.perf_counter() - start
+        if number == 0:
+            begun = time.perf_counter()
+            continue
+        best = min(best, took)
+        if time.perf_counter() - begun > SECONDS:
+            break
+    return best
+
+
+def _file(bundle: Bundle, described: Mapping[str, str], cache: Path | None) -> Path:
+    return place(bundle, cache) / f"choice-{key(described)}.json"
+
+
+def _write(file: Path, choice: Choice) -> None:
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(choice.to_json(), encoding="utf-8")
+    draft.replace(file)

@@ -1,0 +1,105 @@
+"""PyTorch, which is always there: float32 as the reference, or the trunk in bfloat16, or compiled; on the GPU where there is one.
+
+In bfloat16 the trunk's weights and states have 8 significant bits; its last hidden states are brought back to float32, so that the heads, a
+thousandth of the work, lose nothing more. Compiled, the trunk goes through TorchInductor with sizes left open, in bfloat16 where the CPU multiplies
+it and on any GPU, else in float32; it needs a C++ compiler and about a minute, in every process, when it is opened.
+
+On a GPU batches come from pinned memory, and in bfloat16 the trunk computes no padding (models.backends.unpadded). Awaiting a GPU: that has been
+read and not run there. Does not cover: several GPUs, CUDA graphs, copies that overlap with the batch before.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.backends import BackendRefused
+from models.backends.exports import example
+from models.backends.unpadded import unpad
+from models.batching import Batch
+from models.bundle import Bundle
+from models.network import Network, Trunk
+
+
+class TorchBackend:
+    """A network as it is, with the precision its parameters have."""
+
+    def __init__(self, network: Network, *, name: str = "torch") -> None:
+        self.name = name
+        self.network = network
+
+    def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
+        """A batch on the CPU -> by task the logits (windows, outputs) or (windows, tokens, outputs); of document heads (windows, hidden)."""
+        self.network.eval()
+        device = self.network.device
+        given = (batch.ids, batch.mask, batch.shapes, batch.owners)
+        if device.type == "cuda":
+            given = tuple(tensor.pin_memory().to(device, non_blocking=True) for tensor in given)  # type: ignore[assignment]
+        with torch.inference_mode():
+            logits = self.network.all_logits(Batch(*given))
+        return {task: one.float().cpu().numpy() for task, one in logits.items()}
+
+
+def in_bfloat16(network: Network) -> Network:
+    """The network with its trunks in bfloat16, changed in place: hidden states leave a trunk in float32."""
+    for trunk in _trunks(network):
+        trunk.to(torch.bfloat16)
+        trunk.register_forward_hook(_as_float)
+    return network
+
+
+def compiled(network: Network) -> Network:
+    """The network with its trunks' encoders compiled, changed in place; compiling begins with the first batch."""
+    for trunk in _trunks(network):
+        trunk.encoder.compile(dynamic=True)
+    return network
+
+
+def open_backend(
+    name: str, bundle: Bundle, *, threads: int | None, token_budget: int, cache: Path | None, texts: Sequence[str]
+) -> TorchBackend:
+    """The bundle's network in PyTorch; `threads` holds for the whole process."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network = bundle.network().to("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "torch":
+        return TorchBackend(network)
+    if any(one.manifest.quantization for one in (bundle, *bundle.members())):
+        raise BackendRefused(
+            f"{bundle.path} has weights of eight bits, which {name} cannot compute; the backend that can is torch"
+        )
+    if name == "torch-bf16":
+        for trunk in _trunks(network) if torch.cuda.is_available() else ():
+            unpad(trunk)
+        return TorchBackend(in_bfloat16(network), name=name)
+    if name != "torch-compile":
+        raise BackendRefused(f"no backend {name!r} in PyTorch; allowed are torch, torch-bf16, torch-compile")
+    backend = TorchBackend(compiled(in_bfloat16(network) if _multiplies_bfloat16() else network), name=name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own parts that are to go
+            backend.run(example(bundle))
+    except Exception as error:  # no compiler, or a trunk that it cannot take
+        raise BackendRefused(
+            f"PyTorch cannot compile {bundle.path} here ({type(error).__name__}: {str(error)[:300]}); torch-bf16 needs no compiler"
+        ) from error
+    return backend
+
+
+def _trunks(network: Network) -> list[Trunk]:
+    return [module for module in network.modules() if isinstance(module, Trunk)]
+
+
+def _as_float(_trunk: Any, _given: Any, hidden: torch.Tensor) -> torch.Tensor:
+    return hidden.float()
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether bfloat16 is faster than float32 here, and not only possible."""
+    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()

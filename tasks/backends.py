@@ -1,0 +1,94 @@
+"""Settling, before a night or a file is scored, on which backend each model runs: models.backends.auto with what it has to be given.
+
+Labelled examples come from files, those that a model has learnt left out where others are left; real texts are those about to be scored. What was
+settled lies beside the model, so a second night only looks it up. Where "auto" has nothing to hold a backend against, float32 PyTorch serves,
+and the log says so. On a cluster of other machines each looks up what was settled on a machine like itself; unknown ones take float32 PyTorch.
+
+Not covered: tables, and what the backend then does (models.engine).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from data_contracts.labelled import Example, read_labelled
+
+if TYPE_CHECKING:
+    from models.backends.auto import Choice
+    from models.bundle import Bundle
+
+logger = logging.getLogger(__name__)
+
+BackendName = Literal["auto", "torch", "torch-bf16", "torch-compile", "onnx", "onnx-int8", "openvino", "openvino-int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendConfig:
+    """What computes the models: "auto" or one of models.backends.NAMES, and what it is held against.
+
+    `labelled` is a file of labelled examples by task, `cache` a directory for exports where none can be written beside a bundle.
+    """
+
+    name: str = "torch"
+    labelled: Mapping[str, Path] = field(default_factory=dict)
+    cache: Path | None = None
+
+
+FLOAT32 = BackendConfig()
+
+
+def settle_backends(
+    bundles: Sequence[Path | str], config: BackendConfig, *, texts: Sequence[str], token_budget: int
+) -> None:
+    """Make sure that the backend named may serve these bundles here, or with "auto" that the fastest that may is known.
+
+    Args:
+        bundles: directories of the models; those that share a trunk are settled as one.
+        config: the backend, and what it is held against.
+        texts: real ones, to time, to compare and to calibrate eight bits on.
+        token_budget: of a batch, in tokens with their padding.
+
+    Raises:
+        BackendRefused: the backend wanted by name may not serve; the text has its figures, or what is missing.
+    """
+    from models.backends import AUTO, REFERENCE, BackendRefused
+    from models.backends.agreement import CheckSet
+    from models.backends.auto import settle
+    from models.bundle import load
+    from models.sharing import together
+
+    if config.name == REFERENCE:
+        return
+    for bundle in together([load(path) for path in bundles]):
+        check = CheckSet(
+            examples={task: _examples(bundle, task, config.labelled.get(task)) for task in bundle.heads}, texts=texts
+        )
+        try:
+            _tell(bundle, settle(bundle, check, wanted=config.name, token_budget=token_budget, cache=config.cache))
+        except BackendRefused as refused:
+            if config.name != AUTO:
+                raise
+            logger.warning("%s is scored by %s: %s", bundle.path, REFERENCE, refused)
+
+
+def _examples(bundle: Bundle, task: str, path: Path | None) -> Sequence[Example]:
+    """A task's labelled examples, without those that the bundle has learnt where there are others."""
+    from models.contamination import part
+    from models.heads import head_class
+
+    if path is None:
+        return ()
+    given = read_labelled(path, task).examples
+    head = head_class(task)(1, bundle.manifest.head_options())
+    fresh = part([head.text(example) for example in given], bundle.learnt()).fresh
+    return [given[place] for place in fresh] or given
+
+
+def _tell(bundle: Bundle, choice: Choice) -> None:
+    trial = choice.trial(choice.backend)
+    held = trial.agreement.sentence() if trial is not None and trial.agreement is not None else "the reference itself"
+    logger.info("%s (%s) is scored by %s: %s", bundle.path, ", ".join(bundle.heads), choice.backend, held)
