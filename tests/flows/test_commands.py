@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -198,10 +199,10 @@ def test_a_failure_of_the_model_has_its_line_number(
     source, output = tmp_path / "in.jsonl", tmp_path / "out"
     source.write_text('\nnot json\n{"id": 1, "title": "profit rose"}\n{"id": 2, "title": "losses"}\n', encoding="utf-8")
 
-    def broken(batch: pa.RecordBatch, row: int) -> str | Exception:
-        return ValueError("cannot be read") if row == 1 else str(batch["title"][row].as_py())
+    def broken(batch: pa.RecordBatch) -> Iterator[str | Exception]:
+        yield from (ValueError("cannot be read") if title == "losses" else title for title in batch["title"].to_pylist())
 
-    monkeypatch.setattr(engine, "_text", broken)
+    monkeypatch.setattr(engine, "_texts", broken)
     summary = score_file(source, output, str(tiny_bundle), settings())
     assert (summary.scored, summary.failed) == (1, 2)
     failures = [json.loads(line) for line in (output / "failures.jsonl").read_text(encoding="utf-8").splitlines()]
