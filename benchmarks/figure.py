@@ -83,22 +83,17 @@ class Figure:
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)]) + "\n"
 
 
-def rates(amount: float, contestants: Mapping[str, Callable[[], Any]], *, runs: int) -> dict[str, list[float]]:
-    """Units a second of each run of each contestant, run in turn after one warm-up each; `amount` is the units that a run does."""
-    return {name: [amount / took for took in all_] for name, all_ in seconds(contestants, runs=runs).items()}
-
-
-def seconds(contestants: Mapping[str, Callable[[], Any]], *, runs: int) -> dict[str, list[float]]:
-    """Wall-clock seconds of each run of each contestant, run in turn after one warm-up each."""
-    for once in contestants.values():
-        once()
-    took: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(runs):
+def rates(contestants: Mapping[str, Callable[[], float]], *, runs: int) -> dict[str, list[float]]:
+    """Units a second of every run, by contestant; each runs once to warm up, then all in turn. A contestant says how many units it did."""
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(1 + runs):
         for name, once in contestants.items():
             begin = time.perf_counter()
-            once()
-            took[name].append(time.perf_counter() - begin)
-    return took
+            done = once()
+            took = time.perf_counter() - begin
+            if number:
+                found[name].append(done / took)
+    return found
 
 
 def against(name: str, unit: str, values: Mapping[str, Sequence[float]], **further: Any) -> Figure:

@@ -49,9 +49,13 @@ def test_a_missing_thing_is_said_and_ends_with_2(capsys: pytest.CaptureFixture[s
 
 def test_contestants_run_in_turn_after_a_warm_up_each() -> None:
     order: list[str] = []
-    found = rates(
-        8, {"ours": lambda: order.append("ours"), "peer": lambda: (order.append("peer"), time.sleep(0.01))}, runs=2
-    )
+
+    def contestant(name: str, seconds: float) -> float:
+        order.append(name)
+        time.sleep(seconds)
+        return 8.0
+
+    found = rates({"ours": lambda: contestant("ours", 0.0), "peer": lambda: contestant("peer", 0.01)}, runs=2)
     assert order == ["ours", "peer"] * 3
     assert max(found["peer"]) < 800
 
