@@ -82,7 +82,7 @@ def score_file(source: Path, output: Path, model: str, settings: Settings, *, ba
     config, token_budget = backend_of(settings, backend), settings.cluster.token_budget
     if lines:
         texts = [f"{line.title or ''}\n{line.body or ''}" for line in lines[:: max(1, len(lines) // SAMPLED)][:SAMPLED]]
-        settle_backends(bundles, config, texts=texts, token_budget=token_budget)
+        settle_backends(bundles, config, texts=texts, rows=len(lines), token_budget=token_budget)
     predictor = Predictor(bundles, token_budget=token_budget, backend=config.name, cache=config.cache)
     empty = predictor.predict(_table([], 0))
     articles, mentions = [_named(empty.articles, lines)], [_named(empty.mentions, lines)]

@@ -1,8 +1,9 @@
 """Settling, before a night or a file is scored, on which backend each model runs: models.backends.auto with what it has to be given.
 
 Labelled examples come from files, those that a model has learnt left out where others are left; real texts are those about to be scored. What was
-settled lies beside the model, so a second night only looks it up. Where "auto" has nothing to hold a backend against, float32 PyTorch serves,
-and the log says so. On a cluster of other machines each looks up what was settled on a machine like itself; unknown ones take float32 PyTorch.
+settled lies beside the model, so a second night only looks it up. A first trial takes a good part of a minute: with less than WORTH characters to
+score, "auto" leaves it for a larger night and takes float32 PyTorch, as it does where it has nothing to hold a backend against; the log says so.
+On a cluster of other machines each looks up what was settled on a machine like itself; unknown ones take float32 PyTorch.
 
 Not covered: tables, and what the backend then does (models.engine).
 """
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WORTH = 1_000_000  # characters, some 250,000 tokens: one to two minutes of float32 PyTorch on two cores
+
 BackendName = Literal["auto", "torch", "torch-bf16", "torch-compile", "onnx", "onnx-int8", "openvino", "openvino-int8"]
 
 
@@ -42,14 +45,17 @@ FLOAT32 = BackendConfig()
 
 
 def settle_backends(
-    bundles: Sequence[Path | str], config: BackendConfig, *, texts: Sequence[str], token_budget: int
-) -> None:
+    bundles: Sequence[Path | str], config: BackendConfig, *, texts: Sequence[str], rows: int, token_budget: int
+) -> str:
     """Make sure that the backend named may serve these bundles here, or with "auto" that the fastest that may is known.
+
+    Returns what computes them on a machine like this one: a backend's name, or where they differ one a trunk, joined by "+".
 
     Args:
         bundles: directories of the models; those that share a trunk are settled as one.
         config: the backend, and what it is held against.
         texts: real ones, to time, to compare and to calibrate eight bits on.
+        rows: how many texts are about to be scored, of which `texts` are a sample.
         token_budget: of a batch, in tokens with their padding.
 
     Raises:
@@ -57,22 +63,39 @@ def settle_backends(
     """
     from models.backends import AUTO, REFERENCE, BackendRefused
     from models.backends.agreement import CheckSet
-    from models.backends.auto import settle
+    from models.backends.auto import remembered, settle
     from models.bundle import load
     from models.sharing import together
 
     if config.name == REFERENCE:
-        return
+        return REFERENCE
+    settled = []
+    characters = rows * sum(map(len, texts)) // max(1, len(texts))
     for bundle in together([load(path) for path in bundles]):
+        if config.name == AUTO and characters < WORTH and remembered(bundle, cache=config.cache) is None:
+            logger.info(
+                "%s is scored by %s: no backend has been tried, which pays from %d characters on, and these are %d",
+                bundle.path,
+                REFERENCE,
+                WORTH,
+                characters,
+            )
+            settled.append(REFERENCE)
+            continue
         check = CheckSet(
             examples={task: _examples(bundle, task, config.labelled.get(task)) for task in bundle.heads}, texts=texts
         )
         try:
-            _tell(bundle, settle(bundle, check, wanted=config.name, token_budget=token_budget, cache=config.cache))
+            choice = settle(bundle, check, wanted=config.name, token_budget=token_budget, cache=config.cache)
         except BackendRefused as refused:
             if config.name != AUTO:
                 raise
             logger.warning("%s is scored by %s: %s", bundle.path, REFERENCE, refused)
+            settled.append(REFERENCE)
+        else:
+            _tell(bundle, choice)
+            settled.append(choice.backend)
+    return "+".join(settled if len(set(settled)) > 1 else settled[:1])
 
 
 def _examples(bundle: Bundle, task: str, path: Path | None) -> Sequence[Example]:

@@ -3,8 +3,8 @@
 Two figures a task, on a check set of labelled examples and unlabelled texts. The difference is the largest |difference| of any probability that a
 head gives for any of the texts, its words or sentences, at the bundle's temperature. The F1 change is the backend's F1 on the labelled examples less
 the reference's (of summaries ROUGE), so below 0 is a loss. A backend that computes in floats may differ by DIFFERENCE and lose FLOAT_LOSS of
-F1; one of eight bits may lose INT8_LOSS. A check set of a hundred sentences cannot show a tenth of a point: a single example that is answered
-otherwise is let pass, however much F1 it is worth there.
+F1, and a single example that is answered otherwise is let pass, however much F1 it is worth on a small check set: no probability moved far.
+One of eight bits may lose INT8_LOSS on the check set as it is: where that is too small to show half a point, eight bits are refused for one sentence.
 
 Does not cover: whether the reference is right (models.evaluation), speed (models.backends.auto).
 """
@@ -66,7 +66,7 @@ class Agreement:
         lost = {
             task: one
             for task, one in self.tasks.items()
-            if (one.f1_change < -most and one.changed > 1)
+            if (one.f1_change < -most and (eight or one.changed > 1))
             or (one.difference > DIFFERENCE and not eight)
             or not np.isfinite(one.difference)
         }

@@ -1,9 +1,9 @@
 """Which backend serves a bundle on this machine: tried once, remembered, and the same ever after.
 
-Each backend that is installed is opened, held against float32 (models.backends.agreement), and timed on real windows of the lengths that come, in
-batches by tokens; the fastest that agrees is chosen. The trial, with every figure and every refusal, lies beside the bundle's exports,
-in a file that is named after the machine: another CPU, GPU or version is tried anew, and deleting the file forgets it. The first trial
-makes the exports, a minute or two for a small trunk; the timing itself takes SECONDS a backend.
+Each backend that is installed is opened and timed on real windows of the lengths that come, in batches by tokens; then, the fastest first, each is
+held against float32 (models.backends.agreement), and the first that agrees is chosen: slower ones need no check. The trial, with every figure and every
+refusal, lies beside the bundle's exports, in a file that is named after the machine: another CPU, GPU or version is tried anew, and deleting the
+file forgets it. For a trunk of 23M parameters on two cores the first trial took 40 s, most of it exports; the timing itself takes SECONDS a backend.
 
 torch-compile is tried only where it is asked for: it compiles anew in every process, for a minute, and gains less than the runtimes made for it.
 Does not cover: how fast a backend is beside other programs, or with fewer threads than it was tried with.
@@ -16,7 +16,9 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache as cache_of
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,8 @@ _TOKENS = 16_384  # that are timed at most, padding included
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One backend on one machine: tokens a second, padding not counted, its agreement, and why it may not serve, if so."""
+    """One backend on one machine: tokens a second, padding not counted, its agreement where it has been held against float32, and why it may not
+    serve, if so."""
 
     backend: str
     tokens_per_second: float = 0.0
@@ -114,58 +117,84 @@ def settle(
         return Choice(backend=REFERENCE, machine=machine(), trials=())
     known = remembered(bundle, cache=cache)
     trials = {trial.backend: trial for trial in known.trials} if known else {}
-    names = TRIED if wanted == AUTO else (REFERENCE, wanted)
-    if any(name not in trials for name in names):
-        bench = _Bench(bundle, check, threads=threads, token_budget=token_budget, cache=cache)
-        trials.update({name: bench.tried(name) for name in names if name not in trials})
-    able = [trial for trial in trials.values() if trial.refused is None and trial.backend in TRIED]
-    fastest = max(able, key=lambda trial: trial.tokens_per_second).backend
+    bench = _Bench(bundle, check, threads=threads, token_budget=token_budget, cache=cache)
+    names = TRIED if wanted == AUTO else (wanted,)
+    trials.update({name: bench.timed(name) for name in names if name not in trials})
+    serves = None
+    for name in sorted(names, key=lambda name: -trials[name].tokens_per_second):
+        trials[name] = bench.held(trials[name])
+        if trials[name].refused is None:
+            serves = name
+            break
+    fastest = serves or REFERENCE if wanted == AUTO else known.backend if known else REFERENCE
     choice = Choice(backend=fastest, machine=machine(), trials=tuple(trials.values()))
-    _write(_file(bundle, choice.machine, cache), choice)
-    if wanted == AUTO:
-        return choice
-    if (refused := trials[wanted].refused) is not None:
+    if choice != known:
+        _write(_file(bundle, choice.machine, cache), choice)
+    if serves is None and (refused := trials[names[0]].refused) is not None:
         raise BackendRefused(refused)
-    return Choice(backend=wanted, machine=choice.machine, trials=choice.trials)
+    return replace(choice, backend=serves or REFERENCE)
 
 
 class _Bench:
-    """A bundle on trial: the check set, and windows to time."""
+    """A bundle on trial: the check set, and windows to time; nothing is read or computed before it is needed."""
 
     def __init__(
         self, bundle: Bundle, check: CheckSet, *, threads: int | None, token_budget: int, cache: Path | None
     ) -> None:
-        self.bundle, self.threads, self.token_budget, self.cache = bundle, threads, token_budget, cache
-        self.texts = check.texts
-        self.check = Check(bundle, check, token_budget=token_budget)
+        self.bundle, self.set, self.token_budget = bundle, check, token_budget
+        self.open = cache_of(
+            partial(
+                open_backend,
+                bundle=bundle,
+                threads=threads,
+                token_budget=token_budget,
+                cache=cache,
+                texts=check.texts,
+            )
+        )
+
+    @cached_property
+    def check(self) -> Check:
+        """The check set, answered by the reference."""
+        return Check(self.bundle, self.set, token_budget=self.token_budget)
+
+    @cached_property
+    def prepared(self) -> tuple[list[Batch], int]:
+        """Batches to time, and how many tokens they hold, padding not counted."""
         windows = self.check.windows
         mean = sum(len(window.ids) for window in windows) / max(1, len(windows))
         timed = drawn(windows, max(1, int(_TOKENS / max(1.0, mean))))
-        planned = plan([len(window.ids) for window in timed], token_budget=token_budget)
-        self.batches = [collate([timed[index] for index in batch], pad_id=self.check.pad_id) for batch in planned]
-        self.tokens = sum(len(window.ids) for window in timed)
+        planned = plan([len(window.ids) for window in timed], token_budget=self.token_budget)
+        batches = [collate([timed[index] for index in batch], pad_id=self.check.pad_id) for batch in planned]
+        return batches, sum(len(window.ids) for window in timed)
 
-    def tried(self, name: str) -> Trial:
-        """Its figures; a refusal stands in the trial and is not raised."""
+    def timed(self, name: str) -> Trial:
+        """How fast it is; a refusal stands in the trial and is not raised."""
+        batches, tokens = self.prepared
         try:
-            backend = open_backend(
-                name,
-                self.bundle,
-                threads=self.threads,
-                token_budget=self.token_budget,
-                cache=self.cache,
-                texts=self.texts,
-            )
-            agreement = self.check.hold(backend)
-            speed = self.tokens / _seconds(backend, self.batches)
-        except BackendRefused as refused:
-            return Trial(backend=name, refused=str(refused))
+            speed = tokens / _seconds(self.open(name), batches)
         except Exception as error:  # whatever a runtime raises: another one serves
-            return Trial(
-                backend=name, refused=f"{name} broke on the check set: {type(error).__name__}: {str(error)[:300]}"
-            )
-        logger.info("%s: %.0f tokens/s; %s", name, speed, agreement.sentence())
-        return Trial(backend=name, tokens_per_second=speed, agreement=agreement, refused=agreement.refusal())
+            return Trial(backend=name, refused=_reason(name, error))
+        logger.info("%s: %.0f tokens/s", name, speed)
+        return Trial(backend=name, tokens_per_second=speed)
+
+    def held(self, trial: Trial) -> Trial:
+        """The trial with how it agrees with the reference, found once; the reference agrees with itself."""
+        name = trial.backend
+        if trial.refused is not None or trial.agreement is not None or name == REFERENCE:
+            return trial
+        try:
+            agreement = self.check.hold(self.open(name))
+        except Exception as error:
+            return replace(trial, refused=_reason(name, error))
+        logger.info("%s: %s", name, agreement.sentence())
+        return replace(trial, agreement=agreement, refused=agreement.refusal())
+
+
+def _reason(name: str, error: Exception) -> str:
+    if isinstance(error, BackendRefused):
+        return str(error)
+    return f"{name} broke on the check set: {type(error).__name__}: {str(error)[:300]}"
 
 
 def _seconds(backend: Backend, batches: Sequence[Batch]) -> float:

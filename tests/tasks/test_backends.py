@@ -16,6 +16,7 @@ from models.backends import AUTO, NAMES, BackendRefused, auto
 from models.bundle import Bundle
 from models.bundle import load as load_bundle
 from models.contamination import text_hashes
+from tasks import backends
 from tasks.backends import BackendConfig, BackendName, settle_backends
 from tasks.cluster import ClusterConfig
 from tasks.score import score
@@ -33,6 +34,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "TRIED", ("torch", "torch-bf16"))
+    monkeypatch.setattr(backends, "WORTH", 0)
 
 
 def test_settings_name_every_backend() -> None:
@@ -44,22 +46,35 @@ def test_settings_name_every_backend() -> None:
 
 def test_auto_settles_each_bundle_once(bundle: Path, torch_alone: None) -> None:
     config = BackendConfig(name="auto", labelled=LABELLED)
-    settle_backends([bundle], config, texts=TEXTS, token_budget=2048)
+    settle_backends([bundle], config, texts=TEXTS, rows=len(TEXTS), token_budget=2048)
     choice = auto.remembered(load_bundle(bundle))
     assert choice is not None
     assert {trial.backend for trial in choice.trials} == {"torch", "torch-bf16"}
-    settle_backends([bundle], config, texts=TEXTS, token_budget=2048)
+    settle_backends([bundle], config, texts=TEXTS, rows=len(TEXTS), token_budget=2048)
     assert auto.remembered(load_bundle(bundle)) == choice
+
+
+def test_auto_tries_nothing_for_a_small_night_but_takes_what_was_tried(
+    bundle: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = BackendConfig(name="auto", labelled=LABELLED)
+    with caplog.at_level(logging.INFO):
+        settle_backends([bundle], config, texts=TEXTS, rows=1000, token_budget=2048)
+    assert "is scored by torch: no backend has been tried, which pays from 1000000 characters on" in caplog.text
+    assert auto.remembered(load_bundle(bundle)) is None
+    monkeypatch.setattr(auto, "TRIED", ("torch", "torch-bf16"))
+    settle_backends([bundle], config, texts=TEXTS, rows=1_000_000, token_budget=2048)
+    assert auto.remembered(load_bundle(bundle)) is not None
 
 
 def test_without_labelled_examples_auto_takes_the_reference_and_says_so(
     bundle: Path, torch_alone: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        settle_backends([bundle], BackendConfig(name="auto"), texts=TEXTS, token_budget=2048)
+        settle_backends([bundle], BackendConfig(name="auto"), texts=TEXTS, rows=len(TEXTS), token_budget=2048)
     assert "is scored by torch: the check set has no labelled examples of ner, sentiment" in caplog.text
     with pytest.raises(BackendRefused, match="no labelled examples of ner, sentiment"):
-        settle_backends([bundle], BackendConfig(name="torch-bf16"), texts=TEXTS, token_budget=2048)
+        settle_backends([bundle], BackendConfig(name="torch-bf16"), texts=TEXTS, rows=len(TEXTS), token_budget=2048)
 
 
 def test_examples_that_a_model_has_learnt_are_left_out(
@@ -68,7 +83,9 @@ def test_examples_that_a_model_has_learnt_are_left_out(
     given = load_bundle(bundle)
     own = [one.text for one in _sentiment_examples()][:3]
     monkeypatch.setattr(Bundle, "learnt", lambda self: text_hashes(own))
-    settle_backends([bundle], BackendConfig(name="torch-bf16", labelled=LABELLED), texts=TEXTS, token_budget=2048)
+    settle_backends(
+        [bundle], BackendConfig(name="torch-bf16", labelled=LABELLED), texts=TEXTS, rows=len(TEXTS), token_budget=2048
+    )
     choice = auto.remembered(given)
     assert choice is not None
     trial = choice.trial("torch-bf16")

@@ -103,7 +103,7 @@ def test_a_damaged_memory_is_no_memory(opened: list[str], bundle: Bundle, check_
 
 def test_a_backend_that_is_wanted_serves_if_it_agrees(opened: list[str], bundle: Bundle, check_set: CheckSet) -> None:
     assert auto.settle(bundle, check_set, wanted="torch-bf16").backend == "torch-bf16"
-    assert opened == ["torch", "torch-bf16"]
+    assert opened == ["torch-bf16"]
     with pytest.raises(BackendRefused, match="openvino does not agree with float32: "):
         auto.settle(bundle, check_set, wanted="openvino")
     with pytest.raises(BackendRefused, match="no backend 'tensorrt'; allowed are auto, torch"):
@@ -120,4 +120,17 @@ def test_only_trying_one_backend_does_not_settle_auto(opened: list[str], bundle:
     auto.settle(bundle, check_set, wanted="torch-bf16")
     opened.clear()
     auto.settle(bundle, check_set)
-    assert opened == [name for name in auto.TRIED if name not in ("torch", "torch-bf16")]
+    assert opened == [name for name in auto.TRIED if name != "torch-bf16"]
+
+
+def test_slower_backends_than_the_one_chosen_are_not_held_until_one_is_wanted(
+    opened: list[str], bundle: Bundle, check_set: CheckSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SECONDS, "onnx-int8", 0.04)
+    slow = auto.settle(bundle, check_set).trial("onnx-int8")
+    assert slow is not None
+    assert (slow.agreement, slow.refused) == (None, None)
+    held = auto.settle(bundle, check_set, wanted="onnx-int8").trial("onnx-int8")
+    assert held is not None
+    assert held.agreement is not None
+    assert open_backend(AUTO, bundle).name == "torch-bf16"
