@@ -71,7 +71,7 @@ def distil(
         allow_hub=settings.allow_hub,
     )
     params = asdict(trained.plan.recipe) | teaching.model_dump() | {"trunk": student, "seeds": chosen.seeds}
-    figures, decisions = pass_gate(trained.bundle, labelled, params=params, settings=settings)
+    figures, decisions = pass_gate(trained.bundle, labelled, params=params, settings=settings, epochs=trained.epochs)
     for decision in decisions:
         get_run_logger().info("%s/%d: %s", decision.task, decision.version, decision.reason)
     show_finetuned(Finetuned(trained=trained, figures=figures, decisions=decisions), key="distil")

@@ -7,7 +7,7 @@ run again with the same parameters. `finetune_into` trains outside the registry,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +31,7 @@ from tasks.train import LabelledFiles, Trained, train
 if TYPE_CHECKING:
     from models.evaluation import Evaluation
     from models.plans import Plan
+    from tasks.cluster.progress import Epoch
 
 SAMPLE_LABELLED = SAMPLE / "labelled"
 TRUNK = "minilm"
@@ -134,12 +135,17 @@ def finetune_models(
         allow_hub=settings.allow_hub,
     )
     params = asdict(trained.plan.recipe) | {"seeds": plan.seeds, "trunk": trunk, "workers": workers}
-    figures, decisions = pass_gate(trained.bundle, files, params=params, settings=settings)
+    figures, decisions = pass_gate(trained.bundle, files, params=params, settings=settings, epochs=trained.epochs)
     return Finetuned(trained=trained, figures=figures, decisions=decisions)
 
 
 def pass_gate(
-    bundle: str, files: Mapping[str, LabelledFiles], *, params: Mapping[str, object], settings: Settings
+    bundle: str,
+    files: Mapping[str, LabelledFiles],
+    *,
+    params: Mapping[str, object],
+    settings: Settings,
+    epochs: Sequence[Epoch] = (),
 ) -> tuple[dict[str, Evaluation], tuple[Decision, ...]]:
     """Measure a bundle on dev beside the champions, register it with how it was made, and let the gate decide."""
     storage = str(settings.home / "training")
@@ -177,6 +183,7 @@ def pass_gate(
         artifact_root=str(settings.home / "bundles"),
         gate=settings.promotion,
         shadows=shadows,
+        epochs=epochs,
     )
     for found in shadows.values():
         if found is not None:

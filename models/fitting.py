@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,14 +25,15 @@ from models.encoder import Encoder
 from models.epochs import Epochs
 from models.evaluation import Evaluation, Judged, judge
 from models.items import Item, head_options, make_items
-from models.losses import Diverged, batch_loss
+from models.losses import Diverged
 from models.network import Network
 from models.optimiser import freeze, make_optimiser
 from models.outcome import conclude
 from models.recipe import Recipe, RecipeRefused, TaskData
 from models.rows import learn_rows
-from models.schedule import Step, learning_rate_factor, share
 from models.starting import begin
+from models.stepping import take
+from models.throughput import Throughput
 
 _START = 0  # draws the heads' first weights, the same for every seed of a recipe, so that trainings can be averaged
 _RESUMABLE = frozenset({"epochs", "patience"})  # what a resumed training may change in its recipe
@@ -64,6 +65,9 @@ class Fitting:
     epoch_step: int = 0  # steps done of the epoch under way
     step: int = 0
     losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # of the epoch under way, by task
+    throughput: Throughput = dataclasses.field(
+        default_factory=Throughput
+    )  # of the steps that this process took of the last epoch
     best: float = -math.inf
     best_epoch: int = 0
     best_weights: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
@@ -131,6 +135,7 @@ class Fitting:
         Every `checkpoint_steps` steps `pause` is called, and random choices begin anew from what the step is called, not from what was drawn
         before it: so an epoch can be gone on with from there.
         """
+        self.throughput = Throughput()
         steps, items = self.epochs.steps(self.epochs_done), self.epochs.items(self.epochs_done)
         devices = [self.network.device] if self.network.device.type == "cuda" else []
         every = self.recipe.checkpoint_steps or len(steps)
@@ -139,10 +144,8 @@ class Fitting:
             while self.epoch_step < len(steps):
                 if self.epoch_step % every == 0:
                     torch.manual_seed(self._seed())
-                step = steps[self.epoch_step]
-                self.losses.setdefault(step.task, []).append(self._learn(step, items[step.task]))
-                self.epoch_step += 1
-                if self.epoch_step % every == 0 and self.epoch_step < len(steps):
+                self.throughput += take(self, steps[self.epoch_step : (self.epoch_step // every + 1) * every], items)
+                if self.epoch_step < len(steps):
                     self.pause(self)
         self.epochs_done, self.epoch_step = self.epochs_done + 1, 0
         shared = self.recipe.auxiliary_epochs if any(parts.auxiliary for parts in self.data.values()) else 0
@@ -171,38 +174,6 @@ class Fitting:
         """A seed for the steps from here on: of (seed, epoch, rank), and within an epoch of the step."""
         place = [self.recipe.seed, self.epochs_done, self.rank, *([self.epoch_step] if self.epoch_step else [])]
         return int(np.random.SeedSequence(place).generate_state(1)[0])
-
-    def _learn(self, step: Step, items: Sequence[Item]) -> float:
-        total = self.epochs.total
-        factor = learning_rate_factor(self.step, total=total, warmup=max(1, round(self.recipe.warmup_share * total)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["full_rate"] * factor
-        parts = share(step.items, rank=self.rank, world=self.world, accumulate=self.recipe.accumulate)
-        count = sum(len(part) for part in parts)
-        loss = 0.0
-        for part in parts:
-            partial = self._loss(step.task, [items[index] for index in part]) * (len(part) / count)
-            partial.backward()  # type: ignore[no-untyped-call]
-            loss += partial.item()
-        tuning.before_step(self.network, self.recipe)
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.max_gradient_norm)
-        self.optimiser.step()
-        tuning.after_step(self.network, self.recipe, step=self.step + 1, total=total)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.step += 1
-        self.averaged.update(step=self.step, total=total)
-        return loss
-
-    def _loss(self, task: str, items: list[Item]) -> torch.Tensor:
-        return batch_loss(
-            task,
-            items,
-            network=self.network,
-            wrapped=self.wrapped,
-            recipe=self.recipe,
-            pad_id=self.encoder.pad_id,
-            lesson=self.lesson,
-        )
 
     def _measure(self) -> dict[str, float]:
         metrics: dict[str, float] = {}

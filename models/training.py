@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
@@ -23,6 +23,7 @@ from models.compress.distil import Distillation
 from models.fitting import Fitting
 from models.heads import head_class
 from models.recipe import Recipe, RecipeRefused, TaskData, recipe_for
+from models.throughput import Throughput
 
 __all__ = ["Progress", "Recipe", "RecipeRefused", "TaskData", "fit", "identity", "ignore", "recipe_for"]
 
@@ -42,6 +43,7 @@ class Progress:
     best: float
     finished: bool
     epoch_step: int = 0
+    throughput: Throughput = field(default=Throughput(), compare=False)  # of the epoch's steps so far, in this process
 
 
 def identity(network: nn.Module) -> nn.Module:
@@ -93,7 +95,7 @@ def fit(
     while not fitting.finished:
         metrics = fitting.epoch()
         progress = _progress(fitting, metrics)
-        logger.info("epoch %d, step %d: %s", progress.epoch, progress.step, dict(metrics))
+        logger.info("epoch %d, step %d: %s", progress.epoch, progress.step, {**metrics, **fitting.throughput.figures()})
         on_epoch(progress, fitting.checkpoint() if rank == 0 else None)
     if rank == 0:
         fitting.save()
@@ -108,6 +110,7 @@ def _progress(fitting: Fitting, metrics: Mapping[str, float]) -> Progress:
         metrics=metrics,
         best=fitting.best,
         finished=fitting.finished,
+        throughput=fitting.throughput,
     )
 
 

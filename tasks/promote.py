@@ -6,12 +6,13 @@ own. Not covered: promotion by hand and rolling back, which flows.promote asks t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from tasks.cluster.progress import Epoch
 from tasks.evaluate import folder_of
 from tasks.gate import Gate, rule
 from tasks.registry import Registry
@@ -45,6 +46,7 @@ def promote(
     artifact_root: str,
     gate: Gate = Gate(),  # noqa: B008
     shadows: Mapping[str, Shadow | None] = MappingProxyType({}),
+    epochs: Sequence[Epoch] = (),
 ) -> tuple[Decision, ...]:
     """Register a bundle for each task it was measured for, and let the gate decide.
 
@@ -57,6 +59,7 @@ def promote(
         artifact_root: where registered bundles are kept.
         gate: the rules.
         shadows: by task, the candidate beside the champion on the lake's recent nights, where both were scored.
+        epochs: of the training, kept with the run.
     """
     registry = Registry(tracking_uri, artifact_root)
     digest = next(iter(candidates.values())).model_digest
@@ -64,7 +67,7 @@ def promote(
     run = None
     if set(known) != set(candidates):
         metrics = {f"{task}.{name}": value for task, one in candidates.items() for name, value in one.metrics().items()}
-        run = registry.log(sorted(candidates), bundle, metrics, params)
+        run = registry.log(sorted(candidates), bundle, metrics, params, epochs=epochs)
     decisions = []
     for task, figures in sorted(candidates.items()):
         if task in known and known[task].champion:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_contracts.labels import TASKS
+from tasks.cluster.progress import by_epoch, over_all
 from tasks.switches import switched
 from tasks.versions import DIGEST, GATE, SINCE, WITHDRAWN, NoSuchModel, Version, model_name, plain, version_of
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlflow import MlflowClient
+
+    from tasks.cluster.progress import Epoch
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ QUIET = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+MOST_METRICS = 1000  # in one request of MLflow
 LONGEST_VALUE = 500  # characters of a parameter, as MLflow's database has it
 
 
@@ -72,9 +76,19 @@ class Registry:
             return int(made.version)
 
     def log(
-        self, tasks: Sequence[str], bundle_dir: Path | str, metrics: Mapping[str, float], params: Mapping[str, object]
+        self,
+        tasks: Sequence[str],
+        bundle_dir: Path | str,
+        metrics: Mapping[str, float],
+        params: Mapping[str, object],
+        *,
+        epochs: Sequence[Epoch] = (),
     ) -> str:
-        """Keep a training as an MLflow run with the bundle among its artifacts; returns the run's id. Params are cut at 500 characters."""
+        """Keep a training as an MLflow run with the bundle among its artifacts; returns the run's id. Params are cut at 500 characters.
+
+        Of each epoch its figures are named epoch.NAME, tokens_per_second and flops_utilisation among them (models.throughput), and those
+        two of all epochs together training.NAME.
+        """
         with self.client() as client:
             from mlflow.entities import Metric, Param
             from mlflow.utils.time import get_current_time_millis
@@ -83,8 +97,13 @@ class Registry:
             experiment = self.experiment(client, "-".join(sorted(tasks)))
             run = str(client.create_run(experiment, start_time=now).info.run_id)
             logged = [Param(plain(name), str(value)[:LONGEST_VALUE]) for name, value in sorted(params.items())]
-            figures = [Metric(plain(name), float(value), now, 0) for name, value in sorted(metrics.items())]
-            client.log_batch(run, metrics=figures, params=logged)
+            figures = [
+                Metric(plain(name), float(value), now, step)
+                for step, some in enumerate([dict(metrics) | over_all(epochs), *map(by_epoch, epochs)])
+                for name, value in sorted(some.items())
+            ]
+            for begin in range(0, max(len(figures), 1), MOST_METRICS):
+                client.log_batch(run, metrics=figures[begin : begin + MOST_METRICS], params=logged if not begin else ())
             client.log_artifacts(run, str(bundle_dir), ARTIFACT)
             client.set_terminated(run, "FINISHED")
             return run

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from data_contracts.errors import ContractBroken, Fatal
 from data_contracts.labelled import Example, Labelled, NerExample, Rejected, read_labelled
 from tasks.cluster import ClusterConfig, TrainingRun, train_on_ray
+from tasks.cluster.progress import Epoch, epochs
 from tasks.here import train_here
 from tasks.step import step
 
@@ -53,7 +54,7 @@ class Read:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A finished training: its bundle's directory, the plan as it was followed, and counts by task."""
+    """A finished training: its bundle's directory, the plan as it was followed, counts by task, and the epochs of all seeds in turn."""
 
     bundle: str
     plan: Plan
@@ -61,6 +62,7 @@ class Trained:
     examples: Mapping[str, int]
     rejected: Mapping[str, int]
     in_dev_too: Mapping[str, int]
+    epochs: tuple[Epoch, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +168,7 @@ def train(
         examples={task: len(parts.train) for task, parts in data.items()},
         rejected=read.rejected,
         in_dev_too=read.in_dev_too,
+        epochs=tuple(epoch for run in runs for epoch in epochs(run.folder)),
     )
 
 

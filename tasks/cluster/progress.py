@@ -11,19 +11,29 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.adapting import AdaptProgress
+    from models.throughput import Throughput
     from models.training import Progress
 
 logger = logging.getLogger(__name__)
 
 PROGRESS = "progress.jsonl"
 LOOK_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """An epoch that is done: its figures on dev and its losses, and how fast its steps went."""
+
+    metrics: Mapping[str, float]
+    throughput: Throughput
 
 
 def note(folder: Path, progress: Progress | AdaptProgress, **started: int) -> None:
@@ -49,6 +59,28 @@ def follow(training: Future[Any], folder: Path, *, say: Callable[[dict[str, Any]
             say(json.loads(line))
 
 
+def epochs(folder: Path) -> tuple[Epoch, ...]:
+    """The epochs of a training, in order; of one that was gone on with, the throughput is of the steps that the last process took."""
+    from models.throughput import Throughput
+
+    lines = {line["epoch"]: line for line in map(json.loads, _lines(folder)) if not line["epoch_step"]}
+    return tuple(
+        Epoch(metrics=lines[epoch]["metrics"], throughput=Throughput(**lines[epoch].get("throughput", {})))
+        for epoch in sorted(lines)
+    )
+
+
+def by_epoch(epoch: Epoch) -> dict[str, float]:
+    """An epoch's figures by the names that a registry keeps them under."""
+    return {f"epoch.{name}": value for name, value in {**epoch.metrics, **epoch.throughput.figures()}.items()}
+
+
+def over_all(done: Sequence[Epoch]) -> dict[str, float]:
+    """How fast all epochs together went, by name; empty where none is known."""
+    throughput = sum((one.throughput for one in done[1:]), done[0].throughput) if done else None
+    return {} if throughput is None else {f"training.{name}": value for name, value in throughput.figures().items()}
+
+
 def say(line: dict[str, Any], *, epochs: int) -> None:
     """Log one epoch of at most `epochs`, or a checkpoint within one."""
     extra = {"epoch": line["epoch"], "epochs": epochs}
@@ -58,7 +90,9 @@ def say(line: dict[str, Any], *, epochs: int) -> None:
     figures = ", ".join(
         f"{name} {value:.3f}" for name, value in sorted(line["metrics"].items()) if name.endswith(("_f1", "loss"))
     )
-    logger.info("epoch %d of at most %d: %s", line["epoch"], epochs, figures, extra=extra)
+    tokens, seconds = line["throughput"]["tokens"], line["throughput"]["seconds"]
+    speed = f", {tokens / seconds:,.0f} tokens a second" if seconds else ""
+    logger.info("epoch %d of at most %d: %s%s", line["epoch"], epochs, figures, speed, extra=extra)
 
 
 def say_step(line: dict[str, Any]) -> None:

@@ -9,7 +9,9 @@ import pytest
 from data_contracts.labelled import NerExample, SentimentExample
 from models.bundle import load
 from models.engine import Predictor
+from models.throughput import Throughput
 from models.training import Recipe, TaskData, fit
+from tasks.cluster.progress import Epoch
 from tasks.registry import Registry
 from tasks.versions import NoSuchModel
 
@@ -55,6 +57,28 @@ def registry(empty: Registry, joint: list[Path]) -> Registry:
     empty.reject("sentiment", 2, reason="0.7 is not above 0.8")
     empty.promote("ner", 2)
     return empty
+
+
+def test_a_run_keeps_how_fast_each_epoch_was_and_all_together(joint: list[Path], tmp_path: Path) -> None:
+    epochs = [
+        Epoch(metrics={"ner.loss": loss}, throughput=Throughput(tokens=tokens, flops=1.0, seconds=2.0, possible=4.0))
+        for loss, tokens in ((0.5, 100), (0.25, 300))
+    ]
+    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "bundles")
+    run = registry.log(["ner"], joint[0], {"ner.micro_f1": 0.8}, {"epochs": 2}, epochs=epochs)
+    with registry.client() as client:
+        told = {
+            name: [(one.step, one.value) for one in client.get_metric_history(run, name)]
+            for name in client.get_run(run).data.metrics
+        }
+    assert told == {
+        "ner.micro_f1": [(0, 0.8)],
+        "epoch.ner.loss": [(1, 0.5), (2, 0.25)],
+        "epoch.tokens_per_second": [(1, 50.0), (2, 150.0)],
+        "epoch.flops_utilisation": [(1, 0.25), (2, 0.25)],
+        "training.tokens_per_second": [(0, 100.0)],
+        "training.flops_utilisation": [(0, 0.25)],
+    }
 
 
 def test_an_empty_registry_has_no_champion_and_is_not_created_by_looking(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_both_tasks_together_give_one_bundle_and_a_second_run_trains_no_more(
     }
     done = run(files, tiny_trunk, tmp_path / "store")
     assert done.tasks == load(done.bundle).heads == ("ner", "sentiment")
+    assert len(done.epochs) == RECIPE.epochs
+    assert all(epoch.throughput.figures()["tokens_per_second"] > 0 for epoch in done.epochs)
     before = steps(tmp_path / "store")
     assert run(files, tiny_trunk, tmp_path / "store") == done
     assert steps(tmp_path / "store") == before
