@@ -8,8 +8,11 @@ background. `run` is the same for a few windows at hand. Does not cover: what ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -25,6 +28,8 @@ from models.windows import Window
 
 # A window's logits by task, (outputs,) or (tokens of the text in it, outputs), of document heads (hidden,); or what broke on it.
 Outcome: TypeAlias = Mapping[str, NDArray[np.float32]] | Exception
+# What became of a batch: how many of its windows, from the first on, and their logits or what broke on the one.
+Answer: TypeAlias = Sequence[tuple[int, Mapping[str, NDArray[np.float32]] | Exception]]
 _SHAPE_BITS = 5  # models.shapes has fewer than 32
 
 
@@ -82,29 +87,38 @@ def prepare(tokens: Tokens, cuts: Cuts, encoder: Encoder, *, token_budget: int) 
     )
 
 
-def compute(backend: Backend, work: Work) -> Logits:
-    """One pass over all batches."""
+def ask(backend: Backend, work: Work, pool: Executor) -> Iterator[Answer]:
+    """Hand all batches to a pool of `backend.streams` threads at once; their answers, in the order of the batches, for `gather`."""
+    return pool.map(partial(_attempt, backend), work.batches)
+
+
+def gather(answers: Iterable[Answer], work: Work) -> Logits:
+    """The answers to the batches of a work, side by side."""
     said: dict[str, NDArray[np.float32]] = {}
     broken: dict[int, Exception] = {}
     bounds = np.concatenate([[0], np.cumsum(work.lengths)])
     begin = 0
-    for batch in work.batches:
-        for rows, answer in _attempt(backend, batch):
-            if isinstance(answer, Exception):
-                broken[begin] = answer
-                answer = {}
-            for task, array in answer.items():
-                if array.ndim == 2:
-                    _room(said, task, len(work.lengths), array)[begin : begin + rows] = array
-                else:
-                    first = np.arange(rows) * array.shape[1] + work.offset
-                    held, _ = ranges(first, work.lengths[begin : begin + rows])
-                    room = _room(said, task, int(bounds[-1]), array)
-                    room[bounds[begin] : bounds[begin + rows]] = array.reshape(-1, array.shape[2])[held]
-            begin += rows
+    for rows, answer in chain.from_iterable(answers):
+        if isinstance(answer, Exception):
+            broken[begin] = answer
+            answer = {}
+        for task, array in answer.items():
+            if array.ndim == 2:
+                _room(said, task, len(work.lengths), array)[begin : begin + rows] = array
+            else:
+                first = np.arange(rows) * array.shape[1] + work.offset
+                held, _ = ranges(first, work.lengths[begin : begin + rows])
+                room = _room(said, task, int(bounds[-1]), array)
+                room[bounds[begin] : bounds[begin + rows]] = array.reshape(-1, array.shape[2])[held]
+        begin += rows
     for number in _not_finite(said, work.lengths):
         broken.setdefault(number, NotFinite())
     return Logits(said=said, broken=broken)
+
+
+def compute(backend: Backend, work: Work) -> Logits:
+    """One pass over all batches, one after the other, in this thread."""
+    return gather((_attempt(backend, batch) for batch in work.batches), work)
 
 
 def run(backend: Backend, windows: Sequence[Window], *, pad_id: int, token_budget: int) -> list[Outcome]:
@@ -121,20 +135,15 @@ def run(backend: Backend, windows: Sequence[Window], *, pad_id: int, token_budge
     return [outcomes[number] for number in index]
 
 
-def _attempt(backend: Backend, batch: Batch) -> Iterator[tuple[int, Mapping[str, NDArray[np.float32]] | Exception]]:
-    """A batch's answer, as (windows, answer); where it breaks its halves', and so on, until the window that breaks it stands alone."""
+def _attempt(backend: Backend, batch: Batch) -> Answer:
+    """A batch's answer; where it breaks its halves', and so on, until the window that breaks it stands alone."""
     try:
-        answer = backend.run(batch)
+        return [(len(batch), backend.run(batch))]
     except Exception as error:  # whatever a kernel, an allocator or a foreign trunk raises
         if len(batch) == 1:
-            yield 1, error
-            return
-    else:
-        yield len(batch), answer
-        return
+            return [(1, error)]
     middle = len(batch) // 2
-    yield from _attempt(backend, batch.rows(0, middle))
-    yield from _attempt(backend, batch.rows(middle, len(batch)))
+    return [*_attempt(backend, batch.rows(0, middle)), *_attempt(backend, batch.rows(middle, len(batch)))]
 
 
 def _outcome(answer: Mapping[str, NDArray[np.float32]], row: int, window: Window) -> Outcome:

@@ -47,6 +47,10 @@ class Backend(Protocol):
     def name(self) -> str:
         """One of NAMES."""
 
+    @property
+    def streams(self) -> int:
+        """How many threads should run batches at once: 1 where a batch takes all cores, or where the order of calls matters."""
+
     def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """A batch on the CPU -> by task the logits (windows, outputs) or (windows, tokens, outputs); of document heads (windows, hidden).
 

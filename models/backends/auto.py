@@ -15,7 +15,9 @@ import json
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache as cache_of
 from functools import cached_property, partial
@@ -200,17 +202,17 @@ def _reason(name: str, error: Exception) -> str:
 def _seconds(backend: Backend, batches: Sequence[Batch]) -> float:
     """The shortest time of some rounds over the batches, after one that warms up; as many as fit in SECONDS, one at least."""
     best, begun = float("inf"), 0.0
-    for number in range(1 + _ROUNDS):
-        start = time.perf_counter()
-        for batch in batches:
-            backend.run(batch)
-        took = time.perf_counter() - start
-        if number == 0:
-            begun = time.perf_counter()
-            continue
-        best = min(best, took)
-        if time.perf_counter() - begun > SECONDS:
-            break
+    with ThreadPoolExecutor(max_workers=backend.streams) as pool:
+        for number in range(1 + _ROUNDS):
+            start = time.perf_counter()
+            deque(pool.map(backend.run, batches), maxlen=0)
+            took = time.perf_counter() - start
+            if number == 0:
+                begun = time.perf_counter()
+                continue
+            best = min(best, took)
+            if time.perf_counter() - begun > SECONDS:
+                break
     return best
 
 

@@ -30,7 +30,9 @@ _MODEL = "model.onnx"
 
 
 class OnnxBackend:
-    """A session; several threads may run batches at once."""
+    """A session that shares a batch out among its threads."""
+
+    streams = 1
 
     def __init__(self, name: str, bundle: Bundle, session: Any) -> None:
         self.name = name

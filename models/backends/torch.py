@@ -30,6 +30,8 @@ from models.network import Network, Trunk
 class TorchBackend:
     """A network as it is, with the precision its parameters have."""
 
+    streams = 1
+
     def __init__(self, network: Network, *, name: str = "torch") -> None:
         self.name = name
         self.network = network
