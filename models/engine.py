@@ -79,7 +79,7 @@ class Predictor:
         if not served or twice:
             given = ", ".join(f"{bundle.path} ({', '.join(bundle.heads)})" for bundle in loaded) or "none"
             raise BundleRefused(f"bundles given: {given}; allowed is one at least, and one a task (twice: {twice})")
-        self._digests = sorted(bundle.digest for bundle in loaded)
+        self.digest = digest_of(loaded)
         shared = sorted(together(loaded), key=lambda bundle: "sentiment" not in bundle.heads)
         readers: dict[object, Reader] = {}
         self._scorers: list[Scorer] = []
@@ -91,20 +91,26 @@ class Predictor:
         self._readers = list(readers.values())
 
     @property
-    def digest(self) -> str:
-        """The bundle's digest; of several, the sha256 of their sorted digests."""
-        several = len(self._digests) > 1
-        return hashlib.sha256("\n".join(self._digests).encode()).hexdigest() if several else self._digests[0]
-
-    @property
     def tasks(self) -> tuple[str, ...]:
         """What it answers, sorted."""
         return tuple(sorted(task for scorer in self._scorers for task in scorer.bundle.heads))
 
     def predict(self, table: pa.Table) -> Prediction:
         """Score a table with the columns id (of any type), title and body (strings)."""
-        _check(table.schema)
-        return joined_tables([nothing(table.schema.field("id").type), *self.stream(table.to_batches())])
+        return next(self.predict_each([table]))
+
+    def predict_each(self, tables: Iterable[pa.Table]) -> Iterator[Prediction]:
+        """Score tables as they come, each to the bit as it would be alone, while the next are made ready; not more than some chunks are held.
+
+        Raises TableRefused where a table has not the columns of `predict`.
+        """
+        parts: list[Prediction] = []
+        for chunk, reads in _ahead(_chunks_each(tables), self._read):
+            if isinstance(chunk, _Chunk):
+                parts.append(self._predicted(chunk, reads))
+            else:
+                yield joined_tables([nothing(chunk), *parts])
+                parts = []
 
     def stream(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Prediction]:
         """Score batches with the columns id, title and body as they come; all rows in their order, in parts that the engine chooses.
@@ -112,11 +118,20 @@ class Predictor:
         Not more than some chunks are held at a time. Raises TableRefused where a batch has not those columns.
         """
         for chunk, reads in _ahead(_chunks(batches), self._read):
-            answered = [scorer.answer(reads[self._readers.index(scorer.reader)]) for scorer in self._scorers]
-            yield predicted(pa.chunked_array(chunk.ids), answered, chunk.unread)
+            yield self._predicted(chunk, reads)
 
-    def _read(self, chunk: _Chunk) -> list[Read]:
-        return [reader.read(chunk.texts) for reader in self._readers]
+    def _read(self, chunk: _Chunk | pa.DataType) -> list[Read]:
+        return [reader.read(chunk.texts) for reader in self._readers] if isinstance(chunk, _Chunk) else []
+
+    def _predicted(self, chunk: _Chunk, reads: list[Read]) -> Prediction:
+        answered = [scorer.answer(reads[self._readers.index(scorer.reader)]) for scorer in self._scorers]
+        return predicted(pa.chunked_array(chunk.ids), answered, chunk.unread)
+
+
+def digest_of(bundles: Sequence[Bundle]) -> str:
+    """What names a bundle's weights, its digest; of several, the sha256 of their sorted digests."""
+    digests = sorted(bundle.digest for bundle in bundles)
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _ahead(given: Iterable[_Given], make: Callable[[_Given], _Made]) -> Iterator[tuple[_Given, _Made]]:
@@ -141,6 +156,14 @@ def _check(schema: pa.Schema) -> None:
         kind = schema.field(name).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
             raise TableRefused(f"column {name} of the table to score is {kind}; allowed is string")
+
+
+def _chunks_each(tables: Iterable[pa.Table]) -> Iterator[_Chunk | pa.DataType]:
+    """The chunks of each table, and after its last the type of its ids."""
+    for table in tables:
+        _check(table.schema)
+        yield from _chunks(table.to_batches())
+        yield table.schema.field("id").type
 
 
 def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[_Chunk]:

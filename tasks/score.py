@@ -4,6 +4,9 @@ An article version that has a published score keeps it, to the byte, unless `res
 into shards, and a run that was stopped finds its finished shards and scores the rest. With few rows, and no cluster named, they are scored in this
 process, since starting Ray costs seconds; else on Ray. Both score the same shards with the same function, so both give the same rows.
 
+What a shard's results are named after is decided here: the models, and the backend that was settled for them on this machine. A worker on
+a machine of another kind, where nothing was settled, computes in float32 PyTorch, which every backend has been held against.
+
 An article that the model cannot score goes to the staged quarantine (stage "score") with the model's own words. Articles without a body are scored on
 their title. Not covered: several models side by side (shadow scores), and keeping the scores that a rescore replaced other than in the
 lake's history.
@@ -15,7 +18,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -26,14 +28,16 @@ from data_contracts.quarantine import CONTRACT as QUARANTINE
 from data_contracts.quarantine import QuarantineRow
 from data_contracts.scores import CONTRACT as SCORES
 from data_contracts.summary import as_json
-from models.engine import Prediction, Predictor
+from models.bundle import load
+from models.engine import Prediction, Predictor, digest_of
+from models.prediction import nothing
 from tasks.backends import FLOAT32, BackendConfig, settle_backends
-from tasks.cluster import ClusterConfig, score_on_ray, session
+from tasks.cluster import ClusterConfig, ScoringJob, score_on_ray, session
 from tasks.daily import daily_of, mentions_of
 from tasks.lake import Lake, Stage
 from tasks.provenance import remember
 from tasks.quarantine import SCORING, merged, quarantine_id
-from tasks.shards import Shard, cut, gather, score_shard, unfinished
+from tasks.shards import cut, gather, model_name, score_shards, unfinished
 from tasks.step import step
 
 logger = logging.getLogger(__name__)
@@ -99,20 +103,18 @@ def score(
     published = pl.DataFrame(pl.from_arrow(lake.read("scored_articles", nights=[night])))
     kept = published.clear() if rescore else _as_now(published, articles)
     todo = articles.join(kept, on=KEY, how="anti").with_columns(id=pl.format("{}:{}", "article_id", "version"))
+    loaded = [load(bundle) for bundle in bundles]
+    digest, served = digest_of(loaded), sorted(task for bundle in loaded for task in bundle.heads)
+    if "sentiment" not in served:
+        raise Fatal(f"the models {', '.join(bundles)} serve {', '.join(served)}; scored articles need sentiment")
+    prediction, where = nothing(pa.string()), "nothing"
     if len(todo):
-        settle_backends(bundles, backend, texts=_sample(todo), token_budget=cluster.token_budget)
-    predictor = Predictor(
-        [Path(bundle) for bundle in bundles],
-        token_budget=cluster.token_budget,
-        backend=backend.name,
-        cache=backend.cache,
-    )
-    if "sentiment" not in predictor.tasks:
-        raise Fatal(
-            f"the models {', '.join(bundles)} serve {', '.join(predictor.tasks)}; scored articles need sentiment"
+        settled = settle_backends(
+            bundles, backend, texts=_sample(todo), rows=len(todo), token_budget=cluster.token_budget
         )
-    prediction, where = _predict(todo, predictor, stage, lake_url, bundles, cluster, backend)
-    fresh = _scored(todo, prediction, night=night, now=now, digest=predictor.digest, min_confidence=min_confidence)
+        model = model_name(digest, settled)
+        prediction, where = _predict(todo, stage, lake_url, bundles, cluster, backend, model=model)
+    fresh = _scored(todo, prediction, night=night, now=now, digest=digest, min_confidence=min_confidence)
     order = articles.select(KEY).with_row_index("place")
     scored = pl.concat([kept, fresh]).join(order, on=KEY).sort("place").drop("place")
     table = SCORES.conform(scored.select(SCORES.schema.names))
@@ -123,14 +125,14 @@ def score(
     _quarantine(lake, stage, failures)
     stage.write("scored_articles", table)
     if len(fresh):
-        remember(lake, predictor.digest, bundles)
+        remember(lake, digest, bundles)
     logger.info("run %s: %d scored, %d kept, %d failed (%s)", run_id, len(fresh), len(kept), len(failures), where)
     return Scored(
         new=len(fresh),
         kept=len(kept),
         failed=len(failures),
         mentions=mentions.num_rows,
-        model_digest=predictor.digest,
+        model_digest=digest,
         where=where,
     )
 
@@ -143,34 +145,31 @@ def _as_now(published: pl.DataFrame, articles: pl.DataFrame) -> pl.DataFrame:
 
 def _predict(
     todo: pl.DataFrame,
-    predictor: Predictor,
     stage: Stage,
     lake_url: str,
     bundles: Sequence[str],
     cluster: ClusterConfig,
     backend: BackendConfig,
+    *,
+    model: str,
 ) -> tuple[Prediction, str]:
     """The model's answers for `todo`, and where they were found."""
-    texts = todo.select("id", "title", "body").to_arrow()
-    if not len(todo):
-        return predictor.predict(texts), "nothing"
-    shards = cut(texts, stage, rows_per_shard=cluster.rows_per_shard)
-    left = unfinished(shards, stage, predictor.digest)
+    shards = cut(todo.select("id", "title", "body").to_arrow(), stage, rows_per_shard=cluster.rows_per_shard)
+    left = unfinished(shards, stage, model)
     if len(left) < len(shards):
         logger.info("%d of %d shards are finished already", len(shards) - len(left), len(shards))
     on_ray = bool(left) and (not cluster.local or sum(shard.rows for shard in left) >= cluster.min_rows)
     if on_ray:
+        job = ScoringJob(
+            bundles=tuple(bundles), lake_url=lake_url, night=stage.night, model=model, backend=backend, cluster=cluster
+        )
         with session(cluster):
-            score_on_ray(left, bundles=bundles, lake_url=lake_url, night=stage.night, config=cluster, backend=backend)
-    else:
-        _score_here(left, predictor, stage)
-    return gather(shards, stage, predictor.digest), "ray" if on_ray else "process"
-
-
-def _score_here(shards: Sequence[Shard], predictor: Predictor, stage: Stage) -> None:
-    for number, shard in enumerate(shards, start=1):
-        score_shard(predictor, shard, stage)
-        logger.info("scored shard %d of %d (%d rows)", number, len(shards), shard.rows)
+            score_on_ray(left, job)
+    elif left:
+        scorer = Predictor(bundles, token_budget=cluster.token_budget, backend=backend.name, cache=backend.cache)
+        for number, (shard, _) in enumerate(score_shards(scorer, left, stage, model=model), start=1):
+            logger.info("scored shard %d of %d (%d rows)", number, len(left), shard.rows)
+    return gather(shards, stage, model), "ray" if on_ray else "process"
 
 
 def _sample(todo: pl.DataFrame) -> list[str]:

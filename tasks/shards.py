@@ -1,8 +1,10 @@
 """A night's articles cut into shards, each scored whole or not at all, so that a run that was stopped goes on where it stood.
 
 A shard is a staged table of `id, title, body`. Scoring it stages three tables: mentions, failures, and last the articles, whose presence
-means that the shard is finished. Every name carries the model's digest and a hash of the shard's rows: another model or another text is
-another name, and never taken for done. The same functions serve one process and an actor of Ray, so both give the same rows.
+means that the shard is finished. Every name carries what computes it (the model's digest and its backend) and a hash of the shard's rows:
+another model, backend or text is another name, and never taken for done. The next shard is made ready while one is computed, but each is
+batched alone: what a run that was stopped had left is scored to the bit as it would have been. The same functions serve one process and an
+actor of Ray, so both give the same rows.
 
 Not covered: where shards run (`tasks.score`, `tasks.cluster`), and what becomes of the rows (`tasks.score`).
 """
@@ -10,7 +12,8 @@ Not covered: where shards run (`tasks.score`, `tasks.cluster`), and what becomes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,14 +37,10 @@ class RowsLost(Fatal):
 
 
 class Model(Protocol):
-    """What scores a table: `models.engine.Predictor`, or a stand-in in a test."""
+    """What scores rows: `models.engine.Predictor`, or a stand-in in a test."""
 
-    @property
-    def digest(self) -> str:
-        """Names the weights."""
-
-    def predict(self, table: pa.Table) -> Prediction:
-        """Score rows of `id, title, body`."""
+    def predict_each(self, tables: Iterable[pa.Table]) -> Iterator[Prediction]:
+        """Score tables of `id, title, body`, each by itself, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,43 +50,60 @@ class Shard:
     key: str
     rows: int
 
-    def output(self, digest: str, part: str) -> str:
-        """The staged name of one of its results."""
-        return f"{SCORED}/{digest[:16]}-{self.key}-{part}"
+    def output(self, model: str, part: str) -> str:
+        """The staged name of one of its results; `model` is as `model_name` makes it."""
+        return f"{SCORED}/{model}-{self.key}-{part}"
+
+
+def model_name(digest: str, backend: str) -> str:
+    """What a model's results are staged under: the weights and what computes them."""
+    return f"{digest[:16]}-{backend}"
 
 
 def cut(texts: pa.Table, stage: Stage, *, rows_per_shard: int) -> list[Shard]:
     """Stage `texts` (`id, title, body`, ids unique) in shards of at most `rows_per_shard` rows, in the order given."""
-    shards = []
+    shards, there = [], set(stage.names())
     for start in range(0, texts.num_rows, rows_per_shard):
         piece = texts.slice(start, rows_per_shard).cast(TEXT)
         shard = Shard(key=_key(piece), rows=piece.num_rows)
-        if not stage.exists(f"{GIVEN}/{shard.key}"):
+        if f"{GIVEN}/{shard.key}" not in there:
             stage.write(f"{GIVEN}/{shard.key}", piece)
         shards.append(shard)
     return shards
 
 
-def unfinished(shards: Sequence[Shard], stage: Stage, digest: str) -> list[Shard]:
-    """The shards that the model `digest` has not finished."""
+def unfinished(shards: Sequence[Shard], stage: Stage, model: str) -> list[Shard]:
+    """The shards that `model` has not finished."""
     there = set(stage.names())
-    return [shard for shard in shards if shard.output(digest, "articles") not in there]
+    return [shard for shard in shards if shard.output(model, "articles") not in there]
 
 
-def score_shard(model: Model, shard: Shard, stage: Stage) -> None:
-    """Score one shard and stage its results, the marker last."""
-    texts = stage.read(f"{GIVEN}/{shard.key}")
-    scored = model.predict(texts)
-    same_ids(texts, scored)
-    for part in PARTS:
-        stage.write(shard.output(model.digest, part), getattr(scored, part))
+def score_shards(scorer: Model, shards: Sequence[Shard], stage: Stage, *, model: str) -> Iterator[tuple[Shard, int]]:
+    """Score shards and stage the results of each, the marker last; yields each with the number of its failed rows.
+
+    Raises:
+        RowsLost: an id did not come out once.
+    """
+    given: deque[pa.Table] = deque()
+
+    def tables() -> Iterator[pa.Table]:
+        for shard in shards:
+            texts = stage.read(f"{GIVEN}/{shard.key}")
+            given.append(texts.select(["id"]))
+            yield texts
+
+    for shard, scored in zip(shards, scorer.predict_each(tables()), strict=True):
+        same_ids(given.popleft(), scored)
+        for part in PARTS:
+            stage.write(shard.output(model, part), getattr(scored, part))
+        yield shard, scored.failures.num_rows
 
 
-def gather(shards: Sequence[Shard], stage: Stage, digest: str) -> Prediction:
+def gather(shards: Sequence[Shard], stage: Stage, model: str) -> Prediction:
     """The results of finished shards, as one; exit code 0 is no evidence, so ids in and ids out are compared again."""
     from models.engine import Prediction
 
-    pieces = [Prediction(**{part: stage.read(shard.output(digest, part)) for part in PARTS}) for shard in shards]
+    pieces = [Prediction(**{part: stage.read(shard.output(model, part)) for part in PARTS}) for shard in shards]
     whole = Prediction(**{part: pa.concat_tables([getattr(piece, part) for piece in pieces]) for part in PARTS})
     same_ids(pa.concat_tables([stage.read(f"{GIVEN}/{shard.key}") for shard in shards]), whole)
     return whole

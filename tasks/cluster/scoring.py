@@ -1,27 +1,38 @@
-"""Scoring on Ray: one job per shard, a pool of actors, each holding one model.
+"""Scoring on Ray Data: a shard a block, streamed through a pool of actors, each holding one model.
 
-Jobs and results travel as names of staged tables, never as data, so an actor that dies takes nothing with it: Ray restarts it and tries
-its shard again, and a shard that was finished is not scored twice. Ray Data would do the reading too, but in our trials it deadlocked
-when actors held every CPU, merged small files into one block, and lost committed rows on resume.
+Only the names of shards travel to the actors, and only a small row for each comes back (its key, its rows, how many of them failed); the
+articles are read from the lake's staging area by the actor that scores them, and its results are staged there, the marker last. So no node
+holds more than the shards its actors are at. An actor that dies takes nothing with it: Ray Data starts it again, elsewhere if its node is
+gone, and gives its shards again; a result written twice has the same name. Finished shards are not given in the first place.
 
-Not covered: spreading one shard over several actors, object stores of a few nodes, autoscaling.
+The pool grows from `workers` to `max_workers` while shards wait and the cluster has room, and `prefetch` shards wait at an actor. Ray Data's own
+reading, writing and checkpointing are not used: they merged small files into one block and lost committed rows on resume in our trials.
+
+Not covered: spreading one shard over several actors.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from data_contracts.errors import Retriable
 from tasks.backends import FLOAT32, BackendConfig
 from tasks.cluster.session import ClusterConfig, gpus_per_worker
 from tasks.lake import Lake
-from tasks.shards import Shard, score_shard
+from tasks.shards import Shard, score_shards
 
 if TYPE_CHECKING:
+    from ray.data import DataContext
+
     from models.engine import Predictor
 
 logger = logging.getLogger(__name__)
@@ -32,106 +43,122 @@ class NoProgress(Retriable):
 
 
 class WorkersLost(Retriable):
-    """Every scoring actor died more often than it may be restarted."""
+    """The actors that were given a shard died more often than it may be tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringJob:
+    """What every actor has to know.
+
+    Bundles and lake must be visible where the actors run: local paths on one machine, a shared file system or URL on a cluster.
+    Results are staged under the name `model` (tasks.shards.model_name); each actor takes the `backend` that is settled on its machine.
+    """
+
+    bundles: tuple[str, ...]
+    lake_url: str
+    night: date
+    model: str
+    cluster: ClusterConfig
+    backend: BackendConfig = FLOAT32
 
 
 class Scorer:
-    """What one actor holds: a model and the night's workbench."""
+    """What one actor holds: a model, opened with the first shard, so that what is wrong with it is raised as it is."""
 
-    def __init__(
-        self,
-        bundles: Sequence[str],
-        lake_url: str,
-        night: date,
-        config: ClusterConfig,
-        threads: int,
-        backend: BackendConfig,
-    ) -> None:
-        from pathlib import Path
+    def __init__(self, job: ScoringJob) -> None:
+        self._job = job
 
+    @cached_property
+    def _predictor(self) -> Predictor:
         from models.engine import Predictor
 
-        self._stage = Lake.open(lake_url).stage(night)
-        self._predictor: Predictor = Predictor(
-            [Path(b) for b in bundles],
-            token_budget=config.token_budget,
-            threads=threads,
-            backend=backend.name,
-            cache=backend.cache,
+        job = self._job
+        return Predictor(
+            job.bundles,
+            token_budget=job.cluster.token_budget,
+            threads=job.cluster.threads(),
+            backend=job.backend.name,
+            cache=job.backend.cache,
         )
 
-    def score(self, shard: Shard) -> None:
-        """Score one shard into the staging area."""
-        score_shard(self._predictor, shard, self._stage)
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        """Score shards (`key`, `rows`) into the staging area -> a row each: `key`, `rows`, `failed`."""
+        stage = Lake.open(self._job.lake_url).stage(self._job.night)
+        shards = [Shard(**row) for row in block.to_pylist()]
+        for shard, failed in score_shards(self._predictor, shards, stage, model=self._job.model):
+            yield pa.table({"key": [shard.key], "rows": [shard.rows], "failed": [failed]})
 
 
-def score_on_ray(
-    shards: Sequence[Shard],
-    *,
-    bundles: Sequence[str],
-    lake_url: str,
-    night: date,
-    config: ClusterConfig,
-    backend: BackendConfig = FLOAT32,
-) -> None:
-    """Score `shards` (staged for `night` in the lake) with `config.workers` actors; inside a `session`.
-
-    Bundles and lake must be visible where the actors run: local paths on one machine, a shared file system or URL on a cluster.
+def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> None:
+    """Score `shards`, staged in the job's lake for its night; inside a `session`.
 
     Raises:
-        NoProgress: nothing was finished for `config.no_progress_seconds`.
-        WorkersLost: the actors died too often.
+        NoProgress: nothing was finished for `job.cluster.no_progress_seconds`.
+        WorkersLost: a shard was tried too often by actors that died.
         Exception: whatever a shard raised, as it was raised.
     """
     import ray
+    from ray.data import ActorPoolStrategy
+    from ray.util.annotations import RayDeprecationWarning
 
-    arguments = (list(bundles), lake_url, night, config, config.threads(), backend)
-    actor = ray.remote(Scorer).options(
-        num_cpus=config.cpus_per_worker,
-        num_gpus=gpus_per_worker(config),
-        max_restarts=config.shard_tries,
-        max_task_retries=config.shard_tries,
-    )
-    actors = [actor.remote(*arguments) for _ in range(min(config.workers, len(shards)))]
-    try:
-        _drain(actors, deque(shards), config)
-    finally:
-        for one in actors:
-            ray.kill(one)
+    config = job.cluster
+    most = min(config.most_workers, len(shards))
+    blocks = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", RayDeprecationWarning
+        )  # of max_task_retries, without which Ray Data tries for ever
+        scored = blocks.map_batches(
+            Scorer,
+            fn_constructor_args=(job,),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(
+                min_size=min(config.workers, most), max_size=most, max_tasks_in_flight_per_actor=1 + config.prefetch
+            ),
+            num_cpus=config.cpus_per_worker,
+            num_gpus=gpus_per_worker(config),
+            max_task_retries=config.shard_tries,
+        )
+    _set(scored.context, config)
+    done = 0
+    with _as_raised(config):
+        for row in scored.iter_rows():
+            done += 1
+            logger.info("scored shard %d of %d (%d rows, %d failed)", done, len(shards), row["rows"], row["failed"])
 
 
-def _drain(actors: list[Any], waiting: deque[Shard], config: ClusterConfig) -> None:
-    """Keep each actor at one shard until none is left; a shard whose actor is lost goes to another."""
-    import ray
+def _set(context: DataContext, config: ClusterConfig) -> None:
+    """Ray Data without bars and notices, giving up where nothing moves, and raising what a shard raises."""
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    context.raise_original_map_exception = True
+    context.execution_no_progress_timeout_s = config.no_progress_seconds
+
+
+@contextmanager
+def _as_raised(config: ClusterConfig) -> Iterator[None]:
+    """What Ray Data raises and reports as a fault of its own, raised as what it is."""
+    from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import RayActorError, RayTaskError
 
-    total, done, cause = len(waiting), 0, ""
-    idle = list(actors)
-    running: dict[Any, tuple[Any, Shard]] = {}
-    while waiting or running:
-        while idle and waiting:
-            one, shard = idle.pop(), waiting.popleft()
-            running[one.score.remote(shard)] = (one, shard)
-        if not running:
-            raise WorkersLost(
-                f"{len(waiting)} of {total} shards are left and no actor to score them; {done} are done and kept. {cause}"
-            )
-        ready, _ = ray.wait(list(running), num_returns=1, timeout=config.no_progress_seconds)
-        if not ready:
-            raise NoProgress(
-                f"no shard of {total} was finished for {config.no_progress_seconds:.0f} s ({done} are done and kept); "
-                "raise cluster.no_progress_seconds, lower cluster.rows_per_shard, or look for a stuck worker"
-            )
-        one, shard = running.pop(ready[0])
-        try:
-            ray.get(ready[0])
-        except RayActorError as lost:
-            cause = str(lost)
-            logger.warning("a scoring actor is lost, its shard goes to another: %s", cause)
-            waiting.append(shard)
-        except RayTaskError as failed:
-            raise failed.cause if isinstance(failed.cause, Exception) else failed from None
-        else:
-            done += 1
-            idle.append(one)
-            logger.info("scored shard %d of %d (%d rows)", done, total, shard.rows)
+    said = logging.getLogger("ray.data")
+    before = said.level
+    said.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except ExecutionTimeoutError as stuck:
+        raise NoProgress(
+            f"no shard was finished for {config.no_progress_seconds:.0f} s; those that are done are kept: raise "
+            "cluster.no_progress_seconds, lower cluster.rows_per_shard, or look for a stuck worker"
+        ) from stuck
+    except RayActorError as lost:
+        raise WorkersLost(
+            f"a shard was given again {config.shard_tries} times (cluster.shard_tries) after its actor had died; those that are done are kept: {lost}"
+        ) from lost
+    except RayTaskError as failed:
+        cause: Any = failed.cause
+        raise cause if isinstance(cause, Exception) else failed from None
+    finally:
+        said.setLevel(before)

@@ -59,7 +59,7 @@ def search_on_ray(run: SearchRun, *, cluster: ClusterConfig, on_trial: Callable[
     """
     if run.result() is None:
         run.folder.mkdir(parents=True, exist_ok=True)
-        room = dataclasses.replace(cluster, workers=run.plan.concurrent, cpus_per_worker=1.0)
+        room = dataclasses.replace(cluster, workers=run.plan.concurrent, max_workers=None, cpus_per_worker=1.0)
         with switched(_SWITCHES), session(room):
             _search(run, threads=room.threads(), gpus=gpus_per_worker(room), on_trial=on_trial)
         run.finish()

@@ -44,13 +44,16 @@ class ClusterConfig:
     Attributes:
         address: "local" starts a Ray of our own on this machine; else the address of a running cluster ("host:6379", "ray://host:10001").
         workers: scoring actors, each with one model in memory.
+        max_workers: as many there may be while shards wait and the cluster has room; None: no more than `workers`.
         cpus_per_worker: logical CPUs that one actor reserves; below 1 several share a core.
-        threads_per_worker: torch threads of one actor; 0 shares the machine's cores among the actors.
+        threads_per_worker: a backend's CPU threads in one actor; 0 shares this machine's cores among the actors, and on a cluster that was
+            named takes as many as one reserves.
         gpus_per_worker: share of a GPU that one worker reserves; None takes one if the cluster has any, shared where there are too few.
+        prefetch: shards that wait at an actor while it scores one.
         min_rows: with fewer rows than this, and no cluster named, score in this process: starting Ray costs 3 to 9 s.
         rows_per_shard: rows of one job; a night that was stopped resumes at the first shard that is not finished.
         token_budget: tokens of one forward pass, padding included.
-        shard_tries: how often an actor is restarted, and a shard tried again, after the actor's process died.
+        shard_tries: how often a shard is given again after its actor's process died.
         no_progress_seconds: give up when no shard has finished for so long.
         object_store_mib: size of Ray's shared memory, in MiB; shards travel by path, so little is needed.
         temp_dir: where Ray puts its sockets and logs, at most 40 characters; None makes a new one and removes it afterwards.
@@ -58,9 +61,11 @@ class ClusterConfig:
 
     address: str = "local"
     workers: int = 2
+    max_workers: int | None = None
     cpus_per_worker: float = 0.5
     threads_per_worker: int = 0
     gpus_per_worker: float | None = None
+    prefetch: int = 1
     min_rows: int = 5_000
     rows_per_shard: int = 2_000
     token_budget: int = 2_048
@@ -71,9 +76,11 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that Ray would only hang on."""
-        for name in ("workers", "cpus_per_worker", "rows_per_shard", "token_budget", "no_progress_seconds"):
+        for name in ("workers", "cpus_per_worker", "rows_per_shard", "token_budget", "no_progress_seconds", "prefetch"):
             if getattr(self, name) <= 0:
                 raise Fatal(f"cluster.{name} is {getattr(self, name)}; allowed: greater than 0")
+        if self.most_workers < self.workers:
+            raise Fatal(f"cluster.max_workers is {self.max_workers}; allowed: cluster.workers ({self.workers}) or more")
         for name in ("threads_per_worker", "min_rows", "shard_tries"):
             if getattr(self, name) < 0:
                 raise Fatal(f"cluster.{name} is {getattr(self, name)}; allowed: 0 or more")
@@ -86,13 +93,19 @@ class ClusterConfig:
         return self.address == "local"
 
     @property
+    def most_workers(self) -> int:
+        """How many workers there may be at most."""
+        return self.max_workers or self.workers
+
+    @property
     def reserved_cpus(self) -> float:
-        """Logical CPUs that all workers reserve together."""
-        return self.workers * self.cpus_per_worker
+        """Logical CPUs that the workers reserve together: all there may be on this machine, the fewest on a cluster that may grow."""
+        return (self.most_workers if self.local else self.workers) * self.cpus_per_worker
 
     def threads(self) -> int:
-        """Torch threads of one worker on this machine."""
-        return self.threads_per_worker or max(1, (os.cpu_count() or 1) // self.workers)
+        """CPU threads of one worker."""
+        share = len(os.sched_getaffinity(0)) / self.most_workers if self.local else self.cpus_per_worker
+        return self.threads_per_worker or max(1, int(share))
 
 
 @contextmanager
@@ -128,7 +141,7 @@ def gpus_per_worker(config: ClusterConfig) -> float:
     import ray
 
     gpus = float(ray.cluster_resources().get("GPU", 0.0))
-    return 0.0 if gpus == 0 else min(1.0, math.floor(100 * gpus / config.workers) / 100)
+    return 0.0 if gpus == 0 else min(1.0, math.floor(100 * gpus / config.most_workers) / 100)
 
 
 def _start(config: ClusterConfig, temp_dir: str) -> None:
@@ -181,14 +194,15 @@ def _without_api_server() -> Iterator[None]:
 def _check_room(config: ClusterConfig, cpus: float) -> None:
     if cpus < config.reserved_cpus:
         raise Fatal(
-            f"{config.workers} workers of {config.cpus_per_worker} CPUs need {config.reserved_cpus} logical CPUs; "
+            f"the workers of {config.cpus_per_worker} CPUs need {config.reserved_cpus} logical CPUs; "
             f"the running Ray has {cpus}: lower cluster.workers or cluster.cpus_per_worker"
         )
 
 
 def _switches(config: ClusterConfig) -> dict[str, str]:
     """What Ray reads from the environment alone: no reports; and for a Ray of our own, loopback only and a token nobody else knows."""
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
+    # At its own level Ray tells every user that Ray Data's actors would not outlive the driver's node, which they need not.
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     if not config.local:
         return quiet
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}

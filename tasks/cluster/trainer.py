@@ -78,7 +78,7 @@ def run_on_ray(
         NightdeskError: whatever of ours a worker raised, such as a refused recipe.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    room = dataclasses.replace(cluster, workers=run.workers, cpus_per_worker=1.0)
+    room = dataclasses.replace(cluster, workers=run.workers, max_workers=None, cpus_per_worker=1.0)
     with session(room):
         _fit(loop, run, threads=room.threads(), say=say)
     _sweep(run.folder, outcome)

@@ -18,9 +18,18 @@ import pytest
 
 from data_contracts.errors import Fatal
 from data_contracts.labelled import NerExample, SentimentExample
-from models.bundle import load
+from models.bundle import BundleRefused, load
 from models.training import Recipe, RecipeRefused, TaskData
-from tasks.cluster import ClusterConfig, NoProgress, TrainingRun, WorkersLost, score_on_ray, session, train_on_ray
+from tasks.cluster import (
+    ClusterConfig,
+    NoProgress,
+    ScoringJob,
+    TrainingRun,
+    WorkersLost,
+    score_on_ray,
+    session,
+    train_on_ray,
+)
 from tasks.lake import Lake
 from tasks.score import score
 from tasks.shards import Shard
@@ -168,7 +177,7 @@ def test_a_killed_actor_loses_and_doubles_nothing(
 
     def kill() -> None:
         wait_for(lambda: any(name.startswith("shards/scored") for name in stage.names()))
-        killed.append(children("ray::Scorer")[0])
+        killed.append(children("ray::MapWorker")[0])
         os.kill(killed[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
@@ -197,29 +206,50 @@ def test_finished_shards_are_not_scored_again_on_ray(
     assert len(marks) == 5
 
 
+def job(lake: Path, bundle: Path, config: ClusterConfig = RAY) -> ScoringJob:
+    return ScoringJob(bundles=(str(bundle),), lake_url=str(lake), night=NIGHT, model="m", cluster=config)
+
+
+def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
+    ray_running: None,
+    tmp_path: Path,
+    tiny_bundle: Path,
+    stage_articles: Callable[..., None],
+    news: Callable[[int], Rows],
+    children: Callable[[str], list[int]],
+) -> None:
+    stage_articles(tmp_path, news(400))
+    stage = Lake.open(str(tmp_path)).stage(NIGHT)
+
+    def kill() -> None:
+        wait_for(lambda: any(name.startswith("shards/scored") for name in stage.names()))
+        for pid in children("ray::MapWorker"):
+            os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(WorkersLost, match="given again 0 times"):
+        run(tmp_path, tiny_bundle, replace(RAY, shard_tries=0))
+    thread.join()
+    done = [name for name in stage.names() if name.endswith("-articles")]
+    assert 0 < len(done) < 50
+    assert run(tmp_path, tiny_bundle, replace(RAY, min_rows=1_000)) == "process"
+    assert stage.read("scored_articles").num_rows == 400
+
+
 def test_an_error_in_a_shard_comes_out_as_itself(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
-    missing = [Shard(key="0" * 24, rows=1)]
     with pytest.raises(Fatal, match="nothing is staged"):
-        score_on_ray(missing, bundles=[str(tiny_bundle)], lake_url=str(tmp_path), night=NIGHT, config=RAY)
+        score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle))
+
+
+def test_a_model_that_cannot_be_opened_is_refused_as_in_this_process(ray_running: None, tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused, match="is no bundle"):
+        score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tmp_path))
 
 
 def test_scoring_that_stands_still_is_given_up(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
-    shards = [Shard(key="0" * 24, rows=1)]
-    with pytest.raises(NoProgress, match="no shard of 1"):
-        score_on_ray(
-            shards,
-            bundles=[str(tiny_bundle)],
-            lake_url=str(tmp_path),
-            night=NIGHT,
-            config=replace(RAY, no_progress_seconds=0.01),
-        )
-
-
-def test_actors_that_cannot_start_are_reported_with_their_reason(ray_running: None, tmp_path: Path) -> None:
-    with pytest.raises(WorkersLost, match="is no bundle"):
-        score_on_ray(
-            [Shard(key="0" * 24, rows=1)], bundles=[str(tmp_path)], lake_url=str(tmp_path), night=NIGHT, config=RAY
-        )
+    with pytest.raises(NoProgress, match="no shard was finished"):
+        score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle, replace(RAY, no_progress_seconds=0.01)))
 
 
 # Training

@@ -1,7 +1,7 @@
 """Scoring a night in this process: what is kept, what fails, what a stopped run finds."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from models.engine import Prediction, Predictor
 from tasks.cluster import ClusterConfig
 from tasks.lake import Lake
 from tasks.score import Scored, score
-from tasks.shards import TEXT, RowsLost, Shard, cut, gather, score_shard, unfinished
+from tasks.shards import TEXT, RowsLost, Shard, cut, gather, model_name, score_shards, unfinished
 
 NIGHT = dt.date(2026, 3, 2)
 NOW = dt.datetime(2026, 3, 3, 4, tzinfo=dt.UTC)
@@ -192,26 +192,25 @@ def test_models_without_sentiment_are_refused(
 class Forgetful:
     """A model that loses the last row of each table."""
 
-    digest = "f" * 64
-
     def __init__(self, bundle: Path) -> None:
         self.inner = Predictor([bundle])
 
-    def predict(self, table: pa.Table) -> Prediction:
-        return self.inner.predict(table.slice(0, table.num_rows - 1))
+    def predict_each(self, tables: Iterable[pa.Table]) -> Iterator[Prediction]:
+        return self.inner.predict_each(table.slice(0, table.num_rows - 1) for table in tables)
 
 
 def test_a_model_that_loses_a_row_is_caught(tmp_path: Path, tiny_bundle: Path) -> None:
     stage = Lake.open(str(tmp_path)).stage(NIGHT)
-    (shard,) = cut(pa.table({"id": ["a", "b"], "title": ["x", "y"], "body": ["p", None]}), stage, rows_per_shard=5)
+    shards = cut(pa.table({"id": ["a", "b"], "title": ["x", "y"], "body": ["p", None]}), stage, rows_per_shard=5)
     with pytest.raises(RowsLost, match=r"2 rows went .* 1 came out; missing 1 \['b'\]"):
-        score_shard(Forgetful(tiny_bundle), shard, stage)
-    assert unfinished([shard], stage, Forgetful.digest) == [shard]
+        list(score_shards(Forgetful(tiny_bundle), shards, stage, model="m"))
+    assert unfinished(shards, stage, "m") == shards
 
 
-def test_a_shard_is_known_by_its_text_and_its_model(tmp_path: Path, tiny_bundle: Path) -> None:
+def test_a_shard_is_known_by_its_text_its_model_and_its_backend(tmp_path: Path, tiny_bundle: Path) -> None:
     stage = Lake.open(str(tmp_path)).stage(NIGHT)
-    model = Predictor([tiny_bundle])
+    scorer = Predictor([tiny_bundle])
+    model = model_name(scorer.digest, "torch")
 
     def cut_one(title: str | None) -> Shard:
         (shard,) = cut(
@@ -219,8 +218,9 @@ def test_a_shard_is_known_by_its_text_and_its_model(tmp_path: Path, tiny_bundle:
         )
         return shard
 
-    score_shard(model, cut_one("profit"), stage)
-    assert unfinished([cut_one("profit")], stage, model.digest) == []
-    assert unfinished([cut_one("losses")], stage, model.digest) != []
-    assert unfinished([cut_one("profit")], stage, "0" * 64) != []
-    assert gather([cut_one("profit")], stage, model.digest).articles.num_rows == 1
+    assert list(score_shards(scorer, [cut_one("profit")], stage, model=model)) == [(cut_one("profit"), 0)]
+    assert unfinished([cut_one("profit")], stage, model) == []
+    assert unfinished([cut_one("losses")], stage, model) != []
+    assert unfinished([cut_one("profit")], stage, model_name(scorer.digest, "torch-bf16")) != []
+    assert unfinished([cut_one("profit")], stage, model_name("0" * 64, "torch")) != []
+    assert gather([cut_one("profit")], stage, model).articles.num_rows == 1
