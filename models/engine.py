@@ -5,7 +5,8 @@ scored, emoji alone or a word of two million letters (one unknown token) include
 any token goes to the failures with that reason, and so does a row that a batch breaks on, once bisecting has found it.
 
 Rows are taken in chunks, so memory does not grow with what is scored beyond the results that the caller keeps; within a chunk windows are batched by
-length, and equal windows are computed once. While a network computes one chunk, the next is made into tokens and batches in the background.
+length, and equal windows are computed once. While a network computes one chunk, the next are made into tokens and batches, and the one before
+is decoded.
 On the reference backend scores do not depend on batch size, order or neighbours (differences stay under 1e-5). Does not cover: several
 processes (tasks.cluster).
 """
@@ -25,6 +26,7 @@ import pyarrow as pa
 from data_contracts.errors import Fatal
 from models.backends import REFERENCE, open_backend
 from models.bundle import Bundle, BundleRefused, load
+from models.passes import Answer
 from models.prediction import Prediction, joined_tables, nothing, predicted
 from models.reader import Read, Reader
 from models.scoring import Scorer
@@ -53,6 +55,16 @@ class _Chunk:
     texts: list[str] = field(default_factory=list)
     unread: dict[int, str] = field(default_factory=dict)
     characters: int = 0
+    last: bool = False  # of its table
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A chunk that networks are at work on: what each reader has read of it, what each network will have said."""
+
+    chunk: _Chunk
+    reads: Sequence[Read]
+    said: Sequence[Iterator[Answer]]
 
 
 class Predictor:
@@ -89,6 +101,8 @@ class Predictor:
             opened = open_backend(backend, bundle, threads=threads, token_budget=token_budget, cache=cache)
             self._scorers.append(Scorer(bundle, backend=opened, reader=reader))
         self._readers = list(readers.values())
+        streams = max(scorer.backend.streams for scorer in self._scorers)
+        self._pool = ThreadPoolExecutor(max_workers=streams, thread_name_prefix="network")
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -105,11 +119,10 @@ class Predictor:
         Raises TableRefused where a table has not the columns of `predict`.
         """
         parts: list[Prediction] = []
-        for chunk, reads in _ahead(_chunks_each(tables), self._read):
-            if isinstance(chunk, _Chunk):
-                parts.append(self._predicted(chunk, reads))
-            else:
-                yield joined_tables([nothing(chunk), *parts])
+        for chunk, found in self._found(chunk for table in tables for chunk in _chunks_of(table)):
+            parts.append(found)
+            if chunk.last:
+                yield joined_tables(parts)
                 parts = []
 
     def stream(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Prediction]:
@@ -117,15 +130,32 @@ class Predictor:
 
         Not more than some chunks are held at a time. Raises TableRefused where a batch has not those columns.
         """
-        for chunk, reads in _ahead(_chunks(batches), self._read):
-            yield self._predicted(chunk, reads)
+        for _, found in self._found(_chunks(batches)):
+            yield found
 
-    def _read(self, chunk: _Chunk | pa.DataType) -> list[Read]:
-        return [reader.read(chunk.texts) for reader in self._readers] if isinstance(chunk, _Chunk) else []
+    def _found(self, chunks: Iterable[_Chunk]) -> Iterator[tuple[_Chunk, Prediction]]:
+        """The prediction of each chunk, in order; while one is decoded the network is at work on the next."""
+        asked: deque[_Asked] = deque()
+        for chunk, reads in _ahead(chunks, self._read):
+            asked.append(_Asked(chunk, reads, [scorer.ask(read, self._pool) for scorer, read in self._readings(reads)]))
+            if len(asked) > 1:
+                yield self._answer(asked.popleft())
+        yield from map(self._answer, asked)
 
-    def _predicted(self, chunk: _Chunk, reads: list[Read]) -> Prediction:
-        answered = [scorer.answer(reads[self._readers.index(scorer.reader)]) for scorer in self._scorers]
-        return predicted(pa.chunked_array(chunk.ids), answered, chunk.unread)
+    def _read(self, chunk: _Chunk) -> list[Read]:
+        return [reader.read(chunk.texts) for reader in self._readers]
+
+    def _readings(self, reads: Sequence[Read]) -> list[tuple[Scorer, Read]]:
+        """Each scorer, and what its reader has read."""
+        return [(scorer, reads[self._readers.index(scorer.reader)]) for scorer in self._scorers]
+
+    def _answer(self, asked: _Asked) -> tuple[_Chunk, Prediction]:
+        chunk = asked.chunk
+        if not chunk.texts:
+            return chunk, nothing(chunk.ids[0].type)
+        parts = zip(self._readings(asked.reads), asked.said, strict=True)
+        answered = [scorer.answer(read, said) for (scorer, read), said in parts]
+        return chunk, predicted(pa.chunked_array(chunk.ids), answered, chunk.unread)
 
 
 def digest_of(bundles: Sequence[Bundle]) -> str:
@@ -158,12 +188,11 @@ def _check(schema: pa.Schema) -> None:
             raise TableRefused(f"column {name} of the table to score is {kind}; allowed is string")
 
 
-def _chunks_each(tables: Iterable[pa.Table]) -> Iterator[_Chunk | pa.DataType]:
-    """The chunks of each table, and after its last the type of its ids."""
-    for table in tables:
-        _check(table.schema)
-        yield from _chunks(table.to_batches())
-        yield table.schema.field("id").type
+def _chunks_of(table: pa.Table) -> Iterator[_Chunk]:
+    """The chunks of a table; the last, which is empty, says so."""
+    _check(table.schema)
+    yield from _chunks(table.to_batches())
+    yield _Chunk(ids=[pa.array([], table.schema.field("id").type)], last=True)
 
 
 def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[_Chunk]:
