@@ -4,8 +4,10 @@ In bfloat16 the trunk's weights and states have 8 significant bits; its last hid
 thousandth of the work, lose nothing more. Compiled, the trunk goes through TorchInductor with sizes left open, in bfloat16 where the CPU multiplies
 it and on any GPU, else in float32; it needs a C++ compiler and about a minute, in every process, when it is opened.
 
-On a GPU batches come from pinned memory, and in bfloat16 the trunk computes no padding (models.backends.unpadded). Awaiting a GPU: that has been
-read and not run there. Does not cover: several GPUs, CUDA graphs, copies that overlap with the batch before.
+On a GPU two threads take batches in turn, each on a CUDA stream of its own, from pinned memory and back into it: while one batch is computed the
+next is copied and launched, and the one before goes back. In bfloat16 the trunk computes no padding (models.backends.unpadded). Batches should be
+large there (GPU_TOKENS): one then computes for longer than its some 200 kernels take to launch, and CUDA graphs, whose fixed shapes would
+have to be padded to, have nothing to save. Awaiting a GPU: this has been read and not run there. Does not cover: several GPUs, eight-bit floats.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -21,31 +24,48 @@ from numpy.typing import NDArray
 
 from models.backends import BackendRefused
 from models.backends.exports import example
-from models.backends.unpadded import unpad
+from models.backends.unpadded import Counted, unpad
 from models.batching import Batch
 from models.bundle import Bundle
 from models.network import Network, Trunk
 
+GPU_TOKENS = 65_536  # a batch; BERT-base computes it in some 15 ms on an H200, by its peak
+
 
 class TorchBackend:
-    """A network as it is, with the precision its parameters have."""
+    """A network as it is, with the precision its parameters have; `counted` is told how many tokens each batch holds."""
 
-    streams = 1
-
-    def __init__(self, network: Network, *, name: str = "torch") -> None:
+    def __init__(self, network: Network, *, name: str = "torch", counted: Counted | None = None) -> None:
         self.name = name
-        self.network = network
+        self.network = network.eval()
+        self.counted = counted or Counted()
+        self.streams = 2 if network.device.type == "cuda" else 1
+        self.own = local()
 
     def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """A batch on the CPU -> by task the logits (windows, outputs) or (windows, tokens, outputs); of document heads (windows, hidden)."""
-        self.network.eval()
-        device = self.network.device
-        given = (batch.ids, batch.mask, batch.shapes, batch.owners)
-        if device.type == "cuda":
-            given = tuple(tensor.pin_memory().to(device, non_blocking=True) for tensor in given)  # type: ignore[assignment]
+        self.counted.tokens = int(batch.mask.sum())
+        if self.network.device.type == "cuda":
+            return self._on_gpu(batch)
         with torch.inference_mode():
-            logits = self.network.all_logits(Batch(*given))
-        return {task: one.float().cpu().numpy() for task, one in logits.items()}
+            return {task: one.float().numpy() for task, one in self.network.all_logits(batch).items()}
+
+    def _on_gpu(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
+        """On this thread's stream; the thread waits for it alone, and holds no other one up."""
+        if not hasattr(self.own, "stream"):
+            self.own.stream = torch.cuda.Stream()
+            self.own.stream.wait_stream(torch.cuda.default_stream())  # which has brought the weights
+        with torch.inference_mode(), torch.cuda.stream(self.own.stream):
+            given = (batch.ids, batch.mask, batch.shapes, batch.owners)
+            there = Batch(*(one.pin_memory().to("cuda", non_blocking=True) for one in given))
+            found = {task: _returning(one.float()) for task, one in self.network.all_logits(there).items()}
+            self.own.stream.synchronize()
+        return {task: one.numpy() for task, one in found.items()}
+
+
+def _returning(logits: torch.Tensor) -> torch.Tensor:
+    """A copy in pinned memory, there once the stream has come so far."""
+    return torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True).copy_(logits, non_blocking=True)
 
 
 def in_bfloat16(network: Network) -> Network:
@@ -76,13 +96,16 @@ def open_backend(
         raise BackendRefused(
             f"{bundle.path} has weights of eight bits, which {name} cannot compute; the backend that can is torch"
         )
-    if name == "torch-bf16":
-        for trunk in _trunks(network) if torch.cuda.is_available() else ():
-            unpad(trunk)
-        return TorchBackend(in_bfloat16(network), name=name)
-    if name != "torch-compile":
+    if name not in ("torch-bf16", "torch-compile"):
         raise BackendRefused(f"no backend {name!r} in PyTorch; allowed are torch, torch-bf16, torch-compile")
-    backend = TorchBackend(compiled(in_bfloat16(network) if _multiplies_bfloat16() else network), name=name)
+    counted = Counted()
+    for trunk in _trunks(network) if torch.cuda.is_available() else ():
+        unpad(trunk, counted=counted)
+    if name == "torch-bf16":
+        return TorchBackend(in_bfloat16(network), name=name, counted=counted)
+    backend = TorchBackend(
+        compiled(in_bfloat16(network) if _multiplies_bfloat16() else network), name=name, counted=counted
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own parts that are to go

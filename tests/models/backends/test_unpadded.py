@@ -11,19 +11,14 @@ from models.bundle import Bundle
 
 
 def one_by_one(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    borders: torch.Tensor,
-    longest: int,
-    scale: float | None,
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: torch.Tensor, longest: int
 ) -> torch.Tensor:
     """What the kernel for GPUs computes, window by window."""
     found = []
     for start, stop in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
         assert stop - start <= longest
         parts = (one[start:stop].transpose(0, 1) for one in (query, key, value))
-        found.append(torch.nn.functional.scaled_dot_product_attention(*parts, scale=scale).transpose(0, 1))
+        found.append(torch.nn.functional.scaled_dot_product_attention(*parts).transpose(0, 1))
     return torch.cat(found)
 
 
