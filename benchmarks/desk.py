@@ -1,0 +1,112 @@
+"""What a benchmark scores with: bundles, the backend that was settled for each trunk, and the Predictor.
+
+Without bundles of one's own there is one with three heads of a night on one trunk, fine-tuned on the shipped labelled sample into the home's
+`benchmarks/` once, in a minute or two; it shows what is fast, not what is right. Does not cover: the peers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.texts import LABELLED, SAMPLE, Article, examples, joined
+from flows.settings import default_home
+from models.backends import Backend, open_backend
+from models.backends.agreement import CheckSet
+from models.backends.auto import Choice, settle
+from models.bundle import Bundle, load
+from models.contamination import part
+from models.encoder import DEFAULT_TRUNK
+from models.engine import Predictor
+from models.heads import head_class
+from models.recipe import TaskData, recipe_for
+from models.sharing import together
+from models.training import fit
+
+logger = logging.getLogger(__name__)
+
+TOKEN_BUDGET = 2048
+_SAMPLED = 256  # texts that a backend is tried on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Bundles, those that share a trunk as one, on the backends that were settled for them; `check` is what they were held against, one each."""
+
+    bundles: tuple[Bundle, ...]
+    checks: tuple[CheckSet, ...]
+    choices: tuple[Choice, ...]
+    predictor: Predictor
+    home: Path  # of exports that cannot lie beside a bundle
+
+    @property
+    def backend(self) -> str:
+        """The backend's name; several, where trunks are served by different ones, joined by "+"."""
+        return "+".join(dict.fromkeys(choice.backend for choice in self.choices))
+
+
+def desk(
+    paths: Sequence[Path], backend: str, *, texts: Sequence[Article], labelled: Mapping[str, Path], home: Path
+) -> Desk:
+    """Bundles on a backend that agrees with float32 on labelled examples, by task, and on some of these texts; exports may go to `home`.
+
+    Raises:
+        BackendRefused: the backend named may not serve, or no labelled examples are given for a task.
+    """
+    loaded = [load(path) for path in paths]
+    bundles = tuple(together(loaded))
+    drawn = [joined(text) for text in texts[:: max(1, len(texts) // _SAMPLED)][:_SAMPLED]]
+    checks = tuple(CheckSet(examples=_fresh(bundle, labelled), texts=drawn) for bundle in bundles)
+    choices = tuple(
+        settle(bundle, check, wanted=backend, token_budget=TOKEN_BUDGET, cache=home)
+        for bundle, check in zip(bundles, checks, strict=True)
+    )
+    predictor = Predictor(loaded, token_budget=TOKEN_BUDGET, backend=backend, cache=home)
+    return Desk(bundles=bundles, checks=checks, choices=choices, predictor=predictor, home=home)
+
+
+def backends(held: Desk) -> list[Backend]:
+    """Each trunk's backend once more, bare."""
+    return [
+        open_backend(choice.backend, bundle, token_budget=TOKEN_BUDGET, cache=held.home)
+        for choice, bundle in zip(held.choices, held.bundles, strict=True)
+    ]
+
+
+def own_home() -> Path:
+    """Where benchmarks keep what they make."""
+    return default_home(os.environ) / "benchmarks"
+
+
+def bundles_of(model: str) -> list[Path]:
+    """The bundles named, with commas between them, or the benchmarks' own."""
+    return [Path(one) for one in model.split(",")] if model else [joint_bundle(own_home())]
+
+
+def joint_bundle(home: Path, trunk: str = DEFAULT_TRUNK, **changes: Any) -> Path:
+    """A bundle of the three tasks on one trunk, trained on the shipped sample where it has not been; `changes` to its recipe by field name."""
+    place = home / "joint"
+    if not (place / "manifest.json").is_file():
+        logger.info("the benchmarks' own model is trained first, once: %s", place)
+        train, dev = (
+            examples({task: SAMPLE / "labelled" / f"{task}.{part}.jsonl" for task in LABELLED})
+            for part in ("train", "dev")
+        )
+        data = {task: TaskData(train[task], dev[task]) for task in LABELLED}
+        fit(trunk=trunk, data=data, recipe=recipe_for(sorted(LABELLED), **{"epochs": 3, **changes}), output=place)
+    return place
+
+
+def _fresh(bundle: Bundle, labelled: Mapping[str, Path]) -> dict[str, Sequence[object]]:
+    """The labelled examples of a bundle's tasks, without those that it has learnt where there are others."""
+    given = examples({task: labelled[task] for task in bundle.heads if task in labelled})
+    found = {}
+    for task, some in given.items():
+        head = head_class(task)(1, bundle.manifest.head_options())
+        fresh = part([head.text(one) for one in some], bundle.learnt()).fresh
+        found[task] = [some[place] for place in fresh] or some
+    return found

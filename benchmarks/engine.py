@@ -1,0 +1,89 @@
+"""How much of the bare backend's speed is left, once texts become tokens before it and answers become tables after it?
+
+Ours: a table of headlines through the Predictor. The peer: the same backend on the same windows, tokenised, cut and batched beforehand, its logits
+thrown away. Beside it: how fast texts become batches, in a thread of its own, which has to be faster than the backend, or it limits.
+
+    python -m benchmarks.engine --data ../shared/data --json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks import parquet, texts
+from benchmarks.desk import TOKEN_BUDGET, Desk, backends, bundles_of, desk, own_home
+from benchmarks.figure import Figure, against, command, rates, reading, start
+from models.backends import Backend
+from models.batching import Batch
+from models.reader import Reader
+
+ROWS = 16_384
+_CHUNK = 4096  # rows whose windows are sorted together, as the engine takes them
+
+
+def measure(
+    *, rows: int = ROWS, runs: int = 5, data: Path | None = None, model: str = "", backend: str = "auto"
+) -> Figure:
+    """Headlines a second; the shipped sample's sentences where there is no `data`."""
+    given = texts.headlines(data, rows)
+    held = desk(bundles_of(model), backend, texts=given, labelled=texts.labelled(data), home=own_home())
+    table = parquet.table(given)
+    readers = [Reader.of(bundle, token_budget=TOKEN_BUDGET, max_windows=None) for bundle in held.bundles]
+    work = prepared(held, readers, given)
+    values = rates(
+        {
+            "ours": lambda: held.predictor.predict(table).articles.num_rows,
+            "peer": lambda: bare(work, len(given)),
+            "reading": lambda: read(readers[:1], given),
+        },
+        runs=runs,
+    )
+    return against(
+        "engine",
+        "headlines/s",
+        values,
+        reach="ratio >= 0.9",
+        also={"rows": len(given), "backend": held.backend, "texts_read_per_second": median(values["reading"])},
+        notes=["the peer: the same backend on batches that were prepared, nothing before and nothing after it"],
+    )
+
+
+def prepared(
+    held: Desk, readers: Sequence[Reader], given: Sequence[texts.Article]
+) -> list[tuple[Backend, list[Batch]]]:
+    """Each trunk's backend with its batches of all texts."""
+    chunks = [given[begin : begin + _CHUNK] for begin in range(0, len(given), _CHUNK)]
+    return [
+        (
+            backend,
+            [batch for chunk in chunks for batch in reader.read([texts.joined(one) for one in chunk]).work.batches],
+        )
+        for backend, reader in zip(backends(held), readers, strict=True)
+    ]
+
+
+def bare(work: Sequence[tuple[Backend, Sequence[Batch]]], rows: int) -> int:
+    """All batches through their backends."""
+    for backend, batches in work:
+        for batch in batches:
+            backend.run(batch)
+    return rows
+
+
+def read(readers: Sequence[Reader], given: Sequence[texts.Article]) -> int:
+    """All texts as batches, which nothing computes."""
+    for reader in readers:
+        for begin in range(0, len(given), _CHUNK):
+            reader.read([texts.joined(one) for one in given[begin : begin + _CHUNK]])
+    return len(given)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """The command line."""
+    start(measure, reading(command(__doc__, rows=ROWS)), given)
+
+
+if __name__ == "__main__":
+    main()
