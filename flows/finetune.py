@@ -20,7 +20,9 @@ from data_contracts.labels import NIGHT_TASKS, TASKS
 from flows.artifacts import show_shadow
 from flows.forms import LabelledForm, RecipeForm
 from flows.settings import SAMPLE, Settings, load, quiet
+from flows.wiring import backend_of
 from tasks import output as outputs
+from tasks.backends import settle_champions
 from tasks.cluster import ClusterConfig
 from tasks.evaluate import evaluate
 from tasks.promote import Decision, promote
@@ -188,6 +190,14 @@ def pass_gate(
     for found in shadows.values():
         if found is not None:
             show_shadow(found)
+    own = {name: parts for name, parts in files.items() if parts != sample_files(name)}
+    if own and any(decision.promoted for decision in decisions):
+        settle_champions(
+            registry.serving(),
+            backend_of(settings, dev={name: parts.dev for name, parts in own.items()}),
+            train={name: parts.train for name, parts in files.items()},
+            token_budget=settings.cluster.token_budget,
+        )
     return figures, decisions
 
 

@@ -5,6 +5,10 @@ A name that is only resolved when it is used would cost a scored night before it
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
 from data_contracts.labels import TASKS
 from flows.settings import SAMPLE, Settings
 from tasks import notify, watch
@@ -25,7 +29,10 @@ def refuse_unknown_plugins(settings: Settings) -> None:
     notify.prepare(settings.alerting.sinks, Lake.open(settings.lake))
 
 
-def backend_of(settings: Settings, name: str | None = None) -> BackendConfig:
-    """What computes the models, `name` or as the settings say, held against float32 on the shipped sample's dev parts."""
-    labelled = {task: SAMPLE / "labelled" / f"{task}.dev.jsonl" for task in TASKS}
+def backend_of(
+    settings: Settings, name: str | None = None, *, dev: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> BackendConfig:
+    """What computes the models, `name` or as the settings say, held against float32 on dev files by task, where none are given the shipped ones."""
+    labelled: dict[str, tuple[Path, ...]] = {task: (SAMPLE / "labelled" / f"{task}.dev.jsonl",) for task in TASKS}
+    labelled.update({task: tuple(map(Path, paths)) for task, paths in dev.items()})
     return BackendConfig(name=name or settings.scoring.backend, labelled=labelled, cache=settings.home)

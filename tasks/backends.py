@@ -1,8 +1,9 @@
 """Settling, before a night or a file is scored, on which backend each model runs: models.backends.auto with what it has to be given.
 
-Labelled examples come from files, those that a model has learnt left out where others are left; real texts are those about to be scored. What was
-settled lies beside the model, so a second night only looks it up. A first trial takes a good part of a minute: with less than WORTH characters to
-score, "auto" leaves it for a larger night and takes float32 PyTorch, as it does where it has nothing to hold a backend against; the log says so.
+Labelled examples come from files, those that a model has learnt left out where others are left: before a night the shipped ones, after a fine-tuning
+on files of one's own their dev part. Real texts are those about to be scored, or of the training files. What was settled lies beside the model, so a
+second night only looks it up. A first trial takes a good part of a minute: with less than WORTH characters to score, "auto" leaves it for a larger
+night and takes float32 PyTorch, as it does where it has nothing to hold a backend against; the log says so.
 On a cluster of other machines each looks up what was settled on a machine like itself; unknown ones take float32 PyTorch.
 
 Not covered: tables, and what the backend then does (models.engine).
@@ -17,13 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from data_contracts.labelled import Example, read_labelled
+from tasks.step import step
 
 if TYPE_CHECKING:
     from models.backends.auto import Choice
     from models.bundle import Bundle
+    from models.heads import Head
 
 logger = logging.getLogger(__name__)
 
+TEXTS = 256  # that a trial reads besides labelled examples
 WORTH = 1_000_000  # characters, some 250,000 tokens: one to two minutes of float32 PyTorch on two cores
 
 BackendName = Literal["auto", "torch", "torch-bf16", "torch-compile", "onnx", "onnx-int8", "openvino", "openvino-int8"]
@@ -33,11 +37,11 @@ BackendName = Literal["auto", "torch", "torch-bf16", "torch-compile", "onnx", "o
 class BackendConfig:
     """What computes the models: "auto" or one of models.backends.NAMES, and what it is held against.
 
-    `labelled` is a file of labelled examples by task, `cache` a directory for exports where none can be written beside a bundle.
+    `labelled` are files of labelled examples by task, `cache` is a directory for exports where none can be written beside a bundle.
     """
 
     name: str = "torch"
-    labelled: Mapping[str, Path] = field(default_factory=dict)
+    labelled: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     cache: Path | None = None
 
 
@@ -45,7 +49,12 @@ FLOAT32 = BackendConfig()
 
 
 def settle_backends(
-    bundles: Sequence[Path | str], config: BackendConfig, *, texts: Sequence[str], rows: int, token_budget: int
+    bundles: Sequence[Path | str],
+    config: BackendConfig,
+    *,
+    texts: Sequence[str],
+    rows: int | None = None,
+    token_budget: int,
 ) -> str:
     """Make sure that the backend named may serve these bundles here, or with "auto" that the fastest that may is known.
 
@@ -55,7 +64,7 @@ def settle_backends(
         bundles: directories of the models; those that share a trunk are settled as one.
         config: the backend, and what it is held against.
         texts: real ones, to time, to compare and to calibrate eight bits on.
-        rows: how many texts are about to be scored, of which `texts` are a sample.
+        rows: how many texts are about to be scored, of which `texts` are a sample; None where a trial is worth its time in any case.
         token_budget: of a batch, in tokens with their padding.
 
     Raises:
@@ -70,7 +79,7 @@ def settle_backends(
     if config.name == REFERENCE:
         return REFERENCE
     settled = []
-    characters = rows * sum(map(len, texts)) // max(1, len(texts))
+    characters = WORTH if rows is None else rows * sum(map(len, texts)) // max(1, len(texts))
     for bundle in together([load(path) for path in bundles]):
         if config.name == AUTO and characters < WORTH and remembered(bundle, cache=config.cache) is None:
             logger.info(
@@ -82,9 +91,8 @@ def settle_backends(
             )
             settled.append(REFERENCE)
             continue
-        check = CheckSet(
-            examples={task: _examples(bundle, task, config.labelled.get(task)) for task in bundle.heads}, texts=texts
-        )
+        examples = {task: _examples(bundle, task, config.labelled.get(task, ())) for task in bundle.heads}
+        check = CheckSet(examples=examples, texts=texts)
         try:
             choice = settle(bundle, check, wanted=config.name, token_budget=token_budget, cache=config.cache)
         except BackendRefused as refused:
@@ -98,17 +106,42 @@ def settle_backends(
     return "+".join(settled if len(set(settled)) > 1 else settled[:1])
 
 
-def _examples(bundle: Bundle, task: str, path: Path | None) -> Sequence[Example]:
+@step("try backends")
+def settle_champions(
+    bundles: Sequence[Path], config: BackendConfig, *, train: Mapping[str, Sequence[str]], token_budget: int
+) -> str:
+    """Settle what computes new champions on the dev files that chose them (`config.labelled`), which say more than the shipped ones.
+
+    Eight bits are calibrated on texts of their training files. Returns and raises as `settle_backends` does.
+    """
+    from models.bundle import load
+
+    read = [
+        _head(bundle, task).text(example)
+        for bundle in map(load, bundles)
+        for task in bundle.heads
+        for path in train.get(task, ())
+        for example in read_labelled(Path(path), task).examples
+    ]
+    texts = read[:: max(1, len(read) // TEXTS)][:TEXTS]
+    return settle_backends(bundles, config, texts=texts, token_budget=token_budget)
+
+
+def _examples(bundle: Bundle, task: str, paths: Sequence[Path]) -> Sequence[Example]:
     """A task's labelled examples, without those that the bundle has learnt where there are others."""
     from models.contamination import part
-    from models.heads import head_class
 
-    if path is None:
-        return ()
-    given = read_labelled(path, task).examples
-    head = head_class(task)(1, bundle.manifest.head_options())
+    given = [example for path in paths for example in read_labelled(path, task).examples]
+    head = _head(bundle, task)
     fresh = part([head.text(example) for example in given], bundle.learnt()).fresh
     return [given[place] for place in fresh] or given
+
+
+def _head(bundle: Bundle, task: str) -> Head:
+    """A head of the bundle's kind, to read its examples with."""
+    from models.heads import head_class
+
+    return head_class(task)(1, bundle.manifest.head_options())
 
 
 def _tell(bundle: Bundle, choice: Choice) -> None:

@@ -17,11 +17,11 @@ from models.bundle import Bundle
 from models.bundle import load as load_bundle
 from models.contamination import text_hashes
 from tasks import backends
-from tasks.backends import BackendConfig, BackendName, settle_backends
+from tasks.backends import BackendConfig, BackendName, settle_backends, settle_champions
 from tasks.cluster import ClusterConfig
 from tasks.score import score
 
-LABELLED = {task: SAMPLE / "labelled" / f"{task}.dev.jsonl" for task in ("sentiment", "ner")}
+LABELLED = {task: (SAMPLE / "labelled" / f"{task}.dev.jsonl",) for task in ("sentiment", "ner")}
 TEXTS = ["profit of the bank rises", "the river falls on monday"]
 
 
@@ -41,7 +41,7 @@ def test_settings_name_every_backend() -> None:
     assert get_args(BackendName) == (AUTO, *NAMES)
     config = backend_of(load())
     assert config.name == "torch"  # the tests' own choice, from the environment
-    assert all(path.is_file() for path in config.labelled.values())
+    assert all(path.is_file() for paths in config.labelled.values() for path in paths)
 
 
 def test_auto_settles_each_bundle_once(bundle: Path, torch_alone: None) -> None:
@@ -94,6 +94,22 @@ def test_examples_that_a_model_has_learnt_are_left_out(
     assert trial.agreement.tasks["sentiment"].examples == len(_sentiment_examples()) - 3
 
 
+def test_champions_are_settled_on_the_dev_files_that_chose_them(
+    bundle: Path, tmp_path: Path, torch_alone: None
+) -> None:
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text("".join(path.read_text(encoding="utf-8") for path in LABELLED["sentiment"] * 2), encoding="utf-8")
+    config = backend_of(load(), "auto", dev={"sentiment": [str(dev)]})
+    train = {"sentiment": [str(SAMPLE / "labelled" / "sentiment.train.jsonl")]}
+    settled = settle_champions.fn([bundle], config, train=train, token_budget=2048)
+    choice = auto.remembered(load_bundle(bundle))
+    assert choice is not None
+    assert choice.backend == settled
+    trial = choice.trial("torch-bf16")
+    if trial is not None and trial.agreement is not None:
+        assert trial.agreement.tasks["sentiment"].examples == 2 * len(_sentiment_examples())
+
+
 def test_a_night_is_scored_by_the_backend_of_the_settings(
     tmp_path: Path,
     bundle: Path,
@@ -117,4 +133,4 @@ def test_a_night_is_scored_by_the_backend_of_the_settings(
 
 
 def _sentiment_examples() -> list[Any]:
-    return list(read_labelled(LABELLED["sentiment"], "sentiment").examples)
+    return list(read_labelled(LABELLED["sentiment"][0], "sentiment").examples)
