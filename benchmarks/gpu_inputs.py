@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +18,21 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers import models as token_models
+from torch import nn
 
+from models.backends.torch import GPU_TOKENS
+from models.batching import Batch
 from models.bundle import Bundle, save
 from models.encoder import Encoder, load_trunk
 from models.heads import head_class
 from models.manifest import Manifest, package_versions
 from models.network import Network, Trunk
+from models.throughput import matrix_peak
 
 TASKS = ("ner", "sentiment")
 LONGEST = 512
+AT = 128  # tokens, of texts and of training
+PLAIN = 64  # windows a batch of a plain program
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -43,6 +50,7 @@ class Shape:
 BERT_BASE = Shape(name="bert-base", hidden=768, layers=12, heads=12)
 MINILM = Shape(name="minilm", hidden=384, layers=6, heads=12)
 SMALL = Shape(name="small", hidden=64, layers=2, heads=2, vocabulary=2_000)
+SHAPES = {shape.name: shape for shape in (BERT_BASE, MINILM, SMALL)}
 
 
 def bundle(shape: Shape, folder: Path) -> Bundle:
@@ -130,3 +138,38 @@ def _tokenizer(shape: Shape) -> Tokenizer:
     )
     tokenizer.add_special_tokens(list(_SPECIAL))
     return tokenizer
+
+
+def padded(rows: Sequence[torch.Tensor]) -> Batch:
+    """Ids as one batch where networks are computed, padded to the longest, as a plain program has it."""
+    ids = nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(device())
+    mask = nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(device())
+    return Batch(ids, mask, torch.zeros_like(ids), torch.arange(len(rows)).to(device()))
+
+
+def standing(contestants: Mapping[str, Callable[[], float]]) -> dict[str, Callable[[], float]]:
+    """Those that run, once each; what breaks is said and left out, so that one that a machine cannot run costs the others nothing."""
+    found = {}
+    for name, once in contestants.items():
+        try:
+            once()
+        except Exception as error:  # whatever a kernel, a compiler or an allocator raises
+            sys.stderr.write(f"{name} is left out: {type(error).__name__}: {str(error)[:500]}\n")
+        else:
+            found[name] = once
+    return found
+
+
+def device() -> str:
+    """Where networks are computed: "cuda" where there is a GPU, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def peak() -> float:
+    """FLOPs a second of the fastest matrix product in bfloat16 there."""
+    return matrix_peak(device(), torch.bfloat16, torch.get_num_threads())
+
+
+def budget() -> int:
+    """Tokens of a batch there."""
+    return GPU_TOKENS if torch.cuda.is_available() else 2048

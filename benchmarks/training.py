@@ -41,6 +41,7 @@ from models.recipe import TaskData, recipe_for
 from models.starting import begin
 from models.stepping import take
 from models.training import identity
+from tasks.cluster.trainer import joined
 
 _TASK = "sentiment"
 
@@ -124,7 +125,7 @@ def _worker(rank: int, given: _Given) -> None:
         output=given.results.parent / str(rank),
         rank=rank,
         world=given.world,
-        wrap=nn.parallel.DistributedDataParallel if given.world > 1 else identity,
+        wrap=joined if given.world > 1 else identity,
         allow_hub=False,
     )
     tokens = sum(item.length for item in fitting.items[_TASK])

@@ -66,4 +66,11 @@ def collate(
         length = len(window.ids)
         ids[row, :length], mask[row, :length], shapes[row, :length] = window.ids, 1, window.shapes
     owned = np.asarray(range(len(windows)) if owners is None else owners, dtype=np.int64)
-    return Batch(*(torch.from_numpy(array).to(device) for array in (ids, mask, shapes, owned)))
+    return Batch(*(there(torch.from_numpy(array), device) for array in (ids, mask, shapes, owned)))
+
+
+def there(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """A tensor of the CPU on a device; to a GPU by way of pinned memory, so that the caller goes on while it is copied."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

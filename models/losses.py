@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from data_contracts.errors import Fatal
-from models.batching import collate
+from models.batching import collate, there
 from models.compress.distil import Lesson
 from models.heads import IGNORED
 from models.items import Item, padded_targets, soft_targets
@@ -41,13 +41,13 @@ def batch_loss(
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
         logits = wrapped(task, batch)
     targets = torch.from_numpy(padded_targets(items, width=batch.ids.shape[1] if head.level == "word" else 1))
-    targets = targets.to(device)
+    targets = there(targets, device)
     soft = soft_targets(items, labels=head.outputs)
     loss = head.loss(
         logits,
         targets,
         smoothing=recipe.label_smoothing,
-        soft=None if soft is None else torch.from_numpy(soft).to(device),
+        soft=None if soft is None else there(torch.from_numpy(soft), device),
     )
     if lesson is not None:
         loss = lesson.blend(head, items, batch, logits, loss)

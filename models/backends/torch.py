@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from models.backends import BackendRefused
 from models.backends.exports import example
 from models.backends.unpadded import Counted, unpad
-from models.batching import Batch
+from models.batching import Batch, there
 from models.bundle import Bundle
 from models.network import Network, Trunk
 
@@ -57,8 +57,8 @@ class TorchBackend:
             self.own.stream.wait_stream(torch.cuda.default_stream())  # which has brought the weights
         with torch.inference_mode(), torch.cuda.stream(self.own.stream):
             given = (batch.ids, batch.mask, batch.shapes, batch.owners)
-            there = Batch(*(one.pin_memory().to("cuda", non_blocking=True) for one in given))
-            found = {task: _returning(one.float()) for task, one in self.network.all_logits(there).items()}
+            copied = Batch(*(there(one, self.network.device) for one in given))
+            found = {task: _returning(one.float()) for task, one in self.network.all_logits(copied).items()}
             self.own.stream.synchronize()
         return {task: one.numpy() for task, one in found.items()}
 

@@ -141,7 +141,7 @@ def at_work(threads: int) -> Iterator[Worker]:
         torch.cuda.set_device(get_device())
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    wrap = _alone if world == 1 else _joined
+    wrap = _alone if world == 1 else joined
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         yield Worker(rank=rank, world=world, wrap=wrap, resume_from=None)
@@ -164,11 +164,11 @@ def _alone(network: nn.Module) -> nn.Module:
     return network
 
 
-def _joined(network: nn.Module) -> nn.Module:
-    """Average the gradients of the ranks after each backward pass."""
+def joined(network: nn.Module) -> nn.Module:
+    """Average the gradients of the ranks after each backward pass, where they lie: no copies, and no buffers sent round, which never change."""
     from torch.nn.parallel import DistributedDataParallel
 
-    return DistributedDataParallel(network)
+    return DistributedDataParallel(network, gradient_as_bucket_view=True, broadcast_buffers=False)
 
 
 def _sweep(folder: Path, outcome: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import measure
-from benchmarks.gpu_inputs import LONGEST, SMALL, bundle, mixed, texts
+from benchmarks.gpu_inputs import LONGEST, SMALL, bundle, mixed, standing, texts
 from models.throughput import Cost
 
 ROOT = Path(__file__).parents[2]
@@ -37,18 +37,26 @@ WITHOUT = f"""
 import sys
 sys.modules.update(dict.fromkeys({HIDDEN}))
 from benchmarks.gpu import measure
-measure(runs=1, tokens=600, backends=("torch-bf16",))
+measure(runs=1, tokens=600, backends=("torch-bf16",), shapes=("small",), parts=("ids", "text", "training"))
 """
 
 
 def test_it_measures_every_part_and_says_that_it_awaits_a_gpu() -> None:
-    figure = measure(runs=1, tokens=600, backends=("torch-bf16",))
+    figure = measure(runs=1, tokens=600, backends=("torch-bf16",), shapes=("small",), parts=("ids", "text", "training"))
     assert (figure.name, figure.reach, figure.reached) == ("gpu", "", None)
     assert "awaits a GPU" in figure.notes[-1]
     for part in ("16", "128", "mixed", "text", "training"):
         shares = [value for name, value in figure.also.items() if name.startswith(f"small, {part}, ")]
         assert len(shares) >= 2
         assert all(value > 0 for value in shares)
+
+
+def test_what_a_machine_cannot_run_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    def breaks() -> float:
+        raise RuntimeError("no kernel image")
+
+    assert list(standing({"ours": lambda: 1.0, "theirs": breaks})) == ["ours"]
+    assert "theirs is left out: RuntimeError: no kernel image" in capsys.readouterr().err
 
 
 def test_it_runs_where_nothing_but_torch_transformers_pyarrow_and_numpy_is_installed() -> None:
