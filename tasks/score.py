@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -159,16 +160,24 @@ def _predict(
     if len(left) < len(shards):
         logger.info("%d of %d shards are finished already", len(shards) - len(left), len(shards))
     on_ray = bool(left) and (not cluster.local or sum(shard.rows for shard in left) >= cluster.min_rows)
-    if on_ray:
-        job = ScoringJob(
-            bundles=tuple(bundles), lake_url=lake_url, night=stage.night, model=model, backend=backend, cluster=cluster
-        )
-        with session(cluster):
-            score_on_ray(left, job)
-    elif left:
-        scorer = Predictor(bundles, token_budget=cluster.token_budget, backend=backend.name, cache=backend.cache)
-        for number, (shard, _) in enumerate(score_shards(scorer, left, stage, model=model), start=1):
-            logger.info("scored shard %d of %d (%d rows)", number, len(left), shard.rows)
+    with session(cluster) if on_ray else nullcontext():
+        if on_ray:
+            job = ScoringJob(
+                bundles=tuple(bundles),
+                lake_url=lake_url,
+                night=stage.night,
+                model=model,
+                cluster=cluster,
+                backend=backend,
+            )
+            scored = score_on_ray(left, job)
+        elif left:
+            scorer = Predictor(bundles, token_budget=cluster.token_budget, backend=backend.name, cache=backend.cache)
+            scored = score_shards(scorer, left, stage, model=model)
+        else:
+            scored = iter(())
+        for number, (shard, failed) in enumerate(scored, start=1):
+            logger.info("scored shard %d of %d (%d rows, %d failed)", number, len(left), shard.rows, failed)
     return gather(shards, stage, model), "ray" if on_ray else "process"
 
 

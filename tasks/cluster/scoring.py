@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from models.engine import Predictor
 
-logger = logging.getLogger(__name__)
-
 
 class NoProgress(Retriable):
     """No shard was finished for longer than the settings allow."""
@@ -89,8 +87,8 @@ class Scorer:
             yield pa.table({"key": [shard.key], "rows": [shard.rows], "failed": [failed]})
 
 
-def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> None:
-    """Score `shards`, staged in the job's lake for its night; inside a `session`.
+def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> Iterator[tuple[Shard, int]]:
+    """Score `shards`, staged in the job's lake for its night, inside a `session`; yields each that is finished with the number of its failed rows.
 
     Raises:
         NoProgress: nothing was finished for `job.cluster.no_progress_seconds`.
@@ -121,11 +119,9 @@ def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> None:
             max_task_retries=config.shard_tries,
         )
     _set(scored.context, config)
-    done = 0
     with _as_raised(config):
         for row in scored.iter_rows():
-            done += 1
-            logger.info("scored shard %d of %d (%d rows, %d failed)", done, len(shards), row["rows"], row["failed"])
+            yield Shard(key=row["key"], rows=row["rows"]), row["failed"]
 
 
 def _set(context: DataContext, config: ClusterConfig) -> None:

@@ -239,17 +239,21 @@ def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
 
 def test_an_error_in_a_shard_comes_out_as_itself(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
     with pytest.raises(Fatal, match="nothing is staged"):
-        score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle))
+        list(score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle)))
 
 
 def test_a_model_that_cannot_be_opened_is_refused_as_in_this_process(ray_running: None, tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="is no bundle"):
-        score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tmp_path))
+        list(score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tmp_path)))
 
 
 def test_scoring_that_stands_still_is_given_up(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
     with pytest.raises(NoProgress, match="no shard was finished"):
-        score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle, replace(RAY, no_progress_seconds=0.01)))
+        list(
+            score_on_ray(
+                [Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle, replace(RAY, no_progress_seconds=0.01))
+            )
+        )
 
 
 # Training

@@ -1,0 +1,144 @@
+"""What does Ray Data cost beside one process, on one machine: 50,000 headlines from staged shards to staged results?
+
+Both score the same shards with the same function (tasks.shards.score_shards) and stage the same results. Ours: a pool of two actors, the machine's
+cores shared among them. The peer: this process with all cores. Ray's start and the opening of the model by its actors are stated and not
+counted: the clock starts when every actor has finished a shard, and here when one is finished, and counts the rows after that.
+
+    python -m benchmarks.ray --data ../shared/data --json
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pyarrow as pa
+
+from benchmarks import texts
+from benchmarks.desk import TOKEN_BUDGET, Desk, bundles_of, desk, own_home
+from benchmarks.figure import Figure, Missing, against, command, reading, start
+from tasks.backends import BackendConfig
+from tasks.cluster import ClusterConfig, ScoringJob, score_on_ray, session
+from tasks.lake import Lake, Stage
+from tasks.shards import Shard, cut, score_shards
+
+ROWS = 50_000
+NIGHT = dt.date(2026, 3, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One pass over all shards: seconds until as many are finished as there are workers, and rows a second after that."""
+
+    first: float
+    rate: float
+
+
+def measure(
+    *,
+    rows: int = ROWS,
+    runs: int = 5,
+    data: Path | None = None,
+    model: str = "",
+    backend: str = "auto",
+    workers: int = 2,
+    rows_per_shard: int = ClusterConfig.rows_per_shard,
+) -> Figure:
+    """Headlines a second; the shipped sample's sentences where there is no `data`."""
+    given = texts.headlines(None, rows) if data is None else list(texts.varied(data, rows))
+    paths = bundles_of(model)
+    held = desk(paths, backend, texts=given, labelled=texts.labelled(data), home=own_home())
+    config = ClusterConfig(workers=workers, rows_per_shard=rows_per_shard, token_budget=TOKEN_BUDGET)
+    if rows < 2 * workers * rows_per_shard:
+        raise Missing(
+            f"{rows} rows are not two shards of {rows_per_shard} for each of {workers} workers; lower --rows-per-shard"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Lake.open(folder).stage(NIGHT)
+        shards = cut(_table(given), stage, rows_per_shard=rows_per_shard)
+        begin = time.perf_counter()
+        with session(config):
+            started = time.perf_counter() - begin
+            passes = _passes(held, paths, backend, shards, stage, folder, config, runs=runs)
+    values = {name: [one.rate for one in some] for name, some in passes.items()}
+    opened = {
+        f"seconds_to_the_first_shards_{who}": median(one.first for one in some)
+        for who, some in zip(("on_ray", "here"), passes.values(), strict=True)
+    }
+    also = {"rows": len(given), "shards": len(shards), "backend": held.backend, "workers": workers}
+    return against(
+        "ray",
+        "headlines/s",
+        values,
+        reach="ratio >= 0.9",
+        also={**also, "seconds_to_start_ray": started, **opened},
+        notes=["both from the first shard that is finished on; before it each opens the model"],
+    )
+
+
+def _passes(
+    held: Desk,
+    paths: Sequence[Path],
+    backend: str,
+    shards: Sequence[Shard],
+    stage: Stage,
+    lake: str,
+    config: ClusterConfig,
+    *,
+    runs: int,
+) -> dict[str, list[Pass]]:
+    """In turn on Ray and here, each time under a name of its own, so that nothing is finished already."""
+
+    def on_ray(name: str) -> Iterator[tuple[Shard, int]]:
+        job = ScoringJob(
+            bundles=tuple(str(path.resolve()) for path in paths),
+            lake_url=lake,
+            night=NIGHT,
+            model=name,
+            cluster=config,
+            backend=BackendConfig(name=backend, cache=held.home),
+        )
+        return score_on_ray(shards, job)
+
+    def here(name: str) -> Iterator[tuple[Shard, int]]:
+        return score_shards(held.predictor, shards, stage, model=name)
+
+    found: dict[str, list[Pass]] = {"ours": [], "peer": []}
+    for number in range(runs):
+        for name, score, workers in (("ours", on_ray, config.workers), ("peer", here, 1)):
+            found[name].append(_timed(score, f"{name}{number}", workers))
+    return found
+
+
+def _timed(score: Callable[[str], Iterator[tuple[Shard, int]]], name: str, workers: int) -> Pass:
+    begin = time.perf_counter()
+    finished = [(time.perf_counter() - begin, shard.rows) for shard, _ in score(name)]
+    first, last = finished[workers - 1][0], finished[-1][0]
+    return Pass(first=first, rate=sum(rows for _, rows in finished[workers:]) / (last - first))
+
+
+def _table(given: Sequence[texts.Article]) -> pa.Table:
+    return pa.table(
+        {
+            "id": [str(row) for row in range(len(given))],
+            "title": pa.array([title for title, _ in given], pa.string()),
+            "body": pa.array([body for _, body in given], pa.string()),
+        }
+    )
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = reading(command(__doc__, rows=ROWS))
+    parser.add_argument("--workers", type=int, default=2, help="actors, which share the machine's cores (2)")
+    parser.add_argument("--rows-per-shard", type=int, default=ClusterConfig.rows_per_shard, help="(as in the settings)")
+    start(measure, parser, given)
+
+
+if __name__ == "__main__":
+    main()
