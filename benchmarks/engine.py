@@ -8,7 +8,9 @@ thrown away. Beside it: how fast texts become batches, in a thread of its own, w
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -65,10 +67,10 @@ def prepared(
 
 
 def bare(work: Sequence[tuple[Backend, Sequence[Batch]]], rows: int) -> int:
-    """All batches through their backends."""
+    """All batches through their backends, by as many threads as each has streams."""
     for backend, batches in work:
-        for batch in batches:
-            backend.run(batch)
+        with ThreadPoolExecutor(max_workers=backend.streams) as pool:
+            deque(pool.map(backend.run, batches), maxlen=0)
     return rows
 
 

@@ -67,9 +67,13 @@ class Figure:
         assert (what in ("ours", "ratio"), sign in (">=", "<=")) == (True, True), self.reach
         return value >= float(limit) if sign == ">=" else value <= float(limit)
 
+    def fields(self) -> dict[str, Any]:
+        """Everything that it says, by name."""
+        return asdict(self) | {"ratio": self.ratio, "reached": self.reached}
+
     def to_json(self) -> str:
         """One line, with the machine, the date, the command and the versions."""
-        return json.dumps(asdict(self) | {"ratio": self.ratio, "reached": self.reached} | circumstances())
+        return json.dumps(self.fields() | circumstances())
 
     def told(self) -> str:
         """In words, a line each."""

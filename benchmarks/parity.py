@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from benchmarks.desk import TOKEN_BUDGET, Desk, backends
@@ -24,13 +25,16 @@ def f1(desk: Desk, pipelines: Pipelines) -> dict[str, dict[str, float]]:
     for bundle, asked, backend in zip(desk.bundles, desk.checks, backends(desk), strict=True):
         check = Check(bundle, asked, token_budget=TOKEN_BUDGET)
         agreement = check.hold(backend)
-        encoded = iter(check.encoded)
+        texts = iter(check.encoded)
         for task in bundle.heads:
             head, examples, answers = check.network.head(task), check.examples[task], check.reference.answers[task]
+            encoded = list(islice(texts, len(examples)))
+            if task not in pipelines.by_task:
+                continue
             said = pipelines.ask(task, [head.text(one) for one in examples])
             theirs = [
-                replace(answer, predicted=_predicted(task, one, next(encoded), answer.gold, spoken))
-                for one, answer, spoken in zip(examples, answers, said, strict=True)
+                replace(answer, predicted=_predicted(task, one, read, answer.gold, spoken))
+                for one, read, answer, spoken in zip(examples, encoded, answers, said, strict=True)
             ]
             exact = head.scores(answers).f1
             figures[task] = {

@@ -30,6 +30,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from benchmarks import parquet
+from benchmarks.figure import Missing
 from models.batching import Batch
 from models.bundle import Bundle
 from models.encoder import Encoder
@@ -50,9 +51,13 @@ class Pipelines:
     def __init__(self, bundles: Sequence[Bundle]) -> None:
         self.by_task: dict[str, Any] = {}
         for bundle in bundles:
+            if bundle.manifest.members:
+                raise Missing(f"{bundle.path} is an ensemble, and transformers has no pipeline for one")
             network, encoder = bundle.network(), bundle.encoder()
-            for task in bundle.heads:
+            for task in (task for task in bundle.heads if task in _CLASSES):
                 self.by_task[task] = _pipeline(bundle, network, encoder, task)
+        if not self.by_task:
+            raise Missing(f"no pipeline answers what the bundles do; there are pipelines for {', '.join(_CLASSES)}")
         self.tokenizer = next(iter(self.by_task.values())).tokenizer
 
     def tokens(self, texts: Sequence[str]) -> int:

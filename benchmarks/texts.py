@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.figure import Missing
 from data_contracts.labelled import read_labelled
+from data_contracts.labels import TASKS
 
 SAMPLE = Path(__file__).parents[1] / "flows" / "sample"
 LABELLED = {"sentiment": "phrasebank", "ner": "finer_ord", "entity_sentiment": "sentfin"}
@@ -65,10 +66,12 @@ def _sample(rows: int) -> list[Article]:
 
 
 def labelled(data: Path | None) -> Mapping[str, Path]:
-    """A file of labelled examples a task: of the public sets' dev parts, of the shipped sample's without a directory."""
-    if data is None:
-        return {task: SAMPLE / "labelled" / f"{task}.dev.jsonl" for task in LABELLED}
-    return {task: _there(data / "labelled" / task / f"{name}.dev.jsonl") for task, name in LABELLED.items()}
+    """A file of labelled examples a task: the shipped sample's dev parts, or, with a directory, the public sets' for the tasks of LABELLED."""
+    shipped = {task: SAMPLE / "labelled" / f"{task}.dev.jsonl" for task in TASKS}
+    public = {} if data is None else LABELLED
+    return shipped | {
+        task: _there(Path(data or "") / "labelled" / task / f"{name}.dev.jsonl") for task, name in public.items()
+    }
 
 
 def examples(files: Mapping[str, Path]) -> dict[str, Sequence[Any]]:

@@ -18,7 +18,7 @@ from flows.showing import tell
 
 COMMANDS = (
     "run", "backfill", "score", "evaluate", "explain", "finetune", "adapt", "search", "distil", "compress", "combine", "promote", "rollback",
-    "sql", "report", "doctor",
+    "sql", "report", "doctor", "bench",
 )  # fmt: skip
 
 app = typer.Typer(
