@@ -1,7 +1,8 @@
 """The optimiser steps of a training: forward, backward, clip, update; and how fast they went.
 
-On a GPU nothing waits for it within a row of steps: losses stay there until the last is done, so that the next batch is made and copied while one
-is computed. Does not cover: which examples make a step (models.schedule), what a loss is (models.losses).
+Ranks whose shares of a step differ count by their items, so that their mean is the step's own; of word heads, whose loss is a mean over words,
+nearly so. On a GPU nothing waits for it within a row of steps: losses stay there until the last is done, so that the next batch is made and
+copied while one is computed. Does not cover: which examples make a step (models.schedule), what a loss is (models.losses).
 """
 
 from __future__ import annotations
@@ -40,6 +41,19 @@ def take(fitting: Fitting, steps: Sequence[Step], items: Mapping[str, Sequence[I
     )
 
 
+def loss_of(fitting: Fitting, task: str, items: Sequence[Item]) -> torch.Tensor:
+    """The loss () of some items, through the network as a launcher has joined it."""
+    return batch_loss(
+        task,
+        items,
+        network=fitting.network,
+        wrapped=fitting.wrapped,
+        recipe=fitting.recipe,
+        pad_id=fitting.encoder.pad_id,
+        lesson=fitting.lesson,
+    )
+
+
 def _learn(fitting: Fitting, step: Step, items: Sequence[Item]) -> torch.Tensor:
     """One step; the loss () of this rank's share of it."""
     recipe, network, total = fitting.recipe, fitting.network, fitting.epochs.total
@@ -48,19 +62,12 @@ def _learn(fitting: Fitting, step: Step, items: Sequence[Item]) -> torch.Tensor:
         group["lr"] = group["full_rate"] * factor
     parts = share(step.items, rank=fitting.rank, world=fitting.world, accumulate=recipe.accumulate)
     count = sum(len(part) for part in parts)
+    whole = max(len(step.items), fitting.world) / fitting.world  # what a launcher's mean over the ranks divides by
     loss = torch.zeros((), device=network.device)
     for part in parts:
-        partial = batch_loss(
-            step.task,
-            [items[index] for index in part],
-            network=network,
-            wrapped=fitting.wrapped,
-            recipe=recipe,
-            pad_id=fitting.encoder.pad_id,
-            lesson=fitting.lesson,
-        ) * (len(part) / count)
-        partial.backward()  # type: ignore[no-untyped-call]
-        loss += partial.detach()
+        partial = loss_of(fitting, step.task, [items[index] for index in part])
+        (partial * (len(part) / whole)).backward()  # type: ignore[no-untyped-call]
+        loss += partial.detach() * (len(part) / count)
     tuning.before_step(network, recipe)
     nn.utils.clip_grad_norm_(network.parameters(), recipe.max_gradient_norm)
     fitting.optimiser.step()

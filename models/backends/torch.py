@@ -53,7 +53,7 @@ class TorchBackend:
     def _on_gpu(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """On this thread's stream; the thread waits for it alone, and holds no other one up."""
         if not hasattr(self.own, "stream"):
-            self.own.stream = torch.cuda.Stream()
+            self.own.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self.own.stream.wait_stream(torch.cuda.default_stream())  # which has brought the weights
         with torch.inference_mode(), torch.cuda.stream(self.own.stream):
             given = (batch.ids, batch.mask, batch.shapes, batch.owners)

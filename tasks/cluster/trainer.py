@@ -165,10 +165,10 @@ def _alone(network: nn.Module) -> nn.Module:
 
 
 def joined(network: nn.Module) -> nn.Module:
-    """Average the gradients of the ranks after each backward pass, where they lie: no copies, and no buffers sent round, which never change."""
+    """Average the gradients of the ranks after each backward pass, where they lie, without copies."""
     from torch.nn.parallel import DistributedDataParallel
 
-    return DistributedDataParallel(network, gradient_as_bucket_view=True, broadcast_buffers=False)
+    return DistributedDataParallel(network, gradient_as_bucket_view=True)
 
 
 def _sweep(folder: Path, outcome: str) -> None:

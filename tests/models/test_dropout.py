@@ -10,6 +10,7 @@ from torch import nn
 from models.bundle import load
 from models.dropout import Dropout, masked
 from models.fitting import Fitting
+from models.stepping import loss_of
 from models.training import Recipe, TaskData, identity
 
 Data = dict[str, TaskData]
@@ -64,7 +65,7 @@ def test_attention_spelt_out_says_what_fused_attention_says(
 
     def losses() -> list[float]:
         torch.manual_seed(2)
-        return [fitting._loss(task, fitting.items[task][:5]).item() for task in tiny_data]
+        return [loss_of(fitting, task, fitting.items[task][:5]).item() for task in tiny_data]
 
     spelt_out = losses()
     encoder = fitting.network.trunk.encoder

@@ -9,6 +9,7 @@ import torch
 
 from models.fitting import Fitting
 from models.r_drop import divergence
+from models.stepping import loss_of
 from models.training import Recipe, RecipeRefused, TaskData, identity
 
 Data = dict[str, TaskData]
@@ -61,7 +62,7 @@ def test_the_loss_is_that_of_both_passes_and_their_divergence(
     def loss(weight: float) -> torch.Tensor:
         torch.manual_seed(5)
         fitting.recipe = dataclasses.replace(recipe, r_drop=weight)
-        return fitting._loss(task, items)
+        return loss_of(fitting, task, items)
 
     small, large = loss(1e-9).item(), loss(3.0).item()
     assert large > small

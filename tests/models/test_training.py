@@ -19,6 +19,7 @@ from models.fitting import Fitting
 from models.heads import UnknownHead
 from models.losses import Diverged
 from models.schedule import epoch_steps, learning_rate_factor, share
+from models.stepping import loss_of
 from models.training import Progress, Recipe, RecipeRefused, TaskData, fit, identity
 
 Data = dict[str, TaskData]
@@ -171,7 +172,7 @@ def test_every_parameter_takes_part_in_every_step(
     )
     for task in tiny_data:
         fitting.network.zero_grad(set_to_none=True)
-        fitting._loss(task, fitting.items[task][:2]).backward()
+        loss_of(fitting, task, fitting.items[task][:2]).backward()
         assert [name for name, parameter in fitting.network.named_parameters() if parameter.grad is None] == []
 
 

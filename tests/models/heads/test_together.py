@@ -10,6 +10,7 @@ from data_contracts.labels import TASKS
 from models.bundle import load
 from models.fitting import Fitting
 from models.scoring import Scorer
+from models.stepping import loss_of
 from models.training import Recipe, TaskData, fit, identity
 
 Data = dict[str, TaskData]
@@ -48,7 +49,7 @@ def test_every_parameter_of_every_head_takes_part_in_every_step(
     )
     for task in TASKS:
         fitting.network.zero_grad(set_to_none=True)
-        fitting._loss(task, fitting.items[task][:2]).backward()
+        loss_of(fitting, task, fitting.items[task][:2]).backward()
         assert [name for name, parameter in fitting.network.named_parameters() if parameter.grad is None] == []
 
 
