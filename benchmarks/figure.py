@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from data_contracts.errors import NightdeskError
 from models.backends.machine import machine
 
 _DATA = Path("../shared/data")
@@ -140,8 +141,8 @@ def start(measure: Callable[..., Figure], parser: argparse.ArgumentParser, given
         parser.error(f"--runs is {options['runs']}; allowed is 1 or more, and for a figure to keep 5 or more")
     try:
         figure = measure(**options)
-    except Missing as missing:
-        sys.stderr.write(f"cannot measure: {missing}\n")
+    except (Missing, NightdeskError) as reason:
+        sys.stderr.write(f"cannot measure: {reason}\n")
         sys.exit(2)
     sys.stdout.write(f"{figure.to_json()}\n" if as_json else figure.told())
 

@@ -64,7 +64,10 @@ class Pipelines:
         """How many tokens of some texts are read, those without special ones that are not cut off."""
         special = self.tokenizer.num_special_tokens_to_add()
         most = self.tokenizer.model_max_length - special
-        return sum(min(most, len(ids)) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+        return sum(
+            min(most, len(ids))
+            for ids in self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        )
 
     def ask(self, task: str, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
         """A task's answers to each text, as the pipeline gives them."""
@@ -82,7 +85,7 @@ class Pipelines:
         return len(ids)
 
 
-class _Model(PreTrainedModel):
+class _ForSequenceClassification(PreTrainedModel):
     """One head of a network as a model of transformers: ids and mask (windows, tokens) to logits."""
 
     config_class = PretrainedConfig
@@ -124,7 +127,7 @@ def _pipeline(bundle: Bundle, network: Network, encoder: Encoder, task: str) -> 
     text, words = {"top_k": None, "truncation": True}, {"aggregation_strategy": "first"}
     options: dict[str, Any] = text if task == "sentiment" else words
     with _quiet():
-        model = _Model(config, network, task, bundle.manifest.temperatures[task]).eval()
+        model = _ForSequenceClassification(config, network, task, bundle.manifest.temperatures[task]).eval()
         return _CLASSES[task](model=model, tokenizer=_tokenizer(encoder, bundle), device="cpu", **options)
 
 
