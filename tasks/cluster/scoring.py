@@ -29,6 +29,7 @@ from tasks.backends import FLOAT32, BackendConfig
 from tasks.cluster.session import ClusterConfig, gpus_per_worker
 from tasks.lake import Lake
 from tasks.shards import Shard, score_shards
+from tasks.switches import switch
 
 if TYPE_CHECKING:
     from ray.data import DataContext
@@ -71,10 +72,12 @@ class Scorer:
         from models.engine import Predictor
 
         job = self._job
+        threads = job.cluster.threads()
+        switch({"RAYON_NUM_THREADS": str(threads)})  # of the tokenizer, which takes every core otherwise
         return Predictor(
             job.bundles,
             token_budget=job.cluster.token_budget,
-            threads=job.cluster.threads(),
+            threads=threads,
             backend=job.backend.name,
             cache=job.backend.cache,
         )

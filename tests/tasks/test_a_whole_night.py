@@ -167,6 +167,38 @@ def test_late_rows_of_a_live_night_join_it_and_touch_no_other(tmp_path: Path, ti
     assert read(lake, "scored_articles").equals(after)
 
 
+def test_poisoned_rows_are_scored_or_quarantined_by_rule_and_their_neighbours_unharmed(
+    tmp_path: Path, tiny_bundle: Path
+) -> None:
+    emoji = "\U0001f680\U0001f315\U0001f680"
+    poison = [
+        row(20, title="acme \ud83d said profit"),
+        row(21, title=emoji, body=emoji),
+        row(22, title="acme report", body="a" * 2_000_000),
+        row(23, title=None, body=None),
+    ]
+    healthy = [row(i) for i in range(8)]
+    for folder, rows in (("clean", healthy), ("mixed", [*healthy[:4], *poison, *healthy[4:]])):
+        feed = source("feed", "json", written(tmp_path / f"{folder}.jsonl", rows))
+        run_night(tmp_path / folder, [feed], tiny_bundle)
+    clean, scored = (read(tmp_path / folder, "scored_articles").sort("url") for folder in ("clean", "mixed"))
+    (quarantined,) = read(tmp_path / "mixed", "quarantine").to_dicts()
+    assert (quarantined["stage"], quarantined["reason"]) == ("raw", "title.not_null")
+    titles = dict(scored.select("url", "title").iter_rows())
+    assert titles["https://news.example/20"] == "acme \ufffd said profit"
+    assert titles["https://news.example/21"] == emoji
+    endless = scored.row(by_predicate=pl.col("url") == "https://news.example/22", named=True)
+    assert (endless["tokens_scored"], endless["tokens_total"]) == (3, 3), "a word without end is one unknown token"
+    neighbours = scored.filter(pl.col("url").is_in(clean["url"].to_list()))
+    assert scored.height == 11
+    assert neighbours["sentiment"].equals(clean["sentiment"])
+    for name in ("p_negative", "p_neutral", "p_positive"):
+        assert neighbours[name].to_list() == pytest.approx(clean[name].to_list(), abs=1e-5)
+    assert [[e["mention_text"] for e in entities] for entities in neighbours["entities"]] == [
+        [e["mention_text"] for e in entities] for entities in clean["entities"]
+    ]
+
+
 def test_the_same_night_again_is_unchanged_and_sends_nothing(tmp_path: Path, tiny_bundle: Path) -> None:
     lake = tmp_path / "lake"
     sources = [

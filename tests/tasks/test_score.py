@@ -4,12 +4,15 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from data_contracts.errors import Fatal
 from data_contracts.mentions import CONTRACT as MENTIONS
 from data_contracts.scores import CONTRACT as SCORES
+from models.backends.torch import TorchBackend
+from models.batching import Batch
 from models.engine import Prediction, Predictor
 from tasks.cluster import ClusterConfig
 from tasks.lake import Lake
@@ -177,6 +180,54 @@ def test_finished_shards_are_not_scored_again(
     written = {path for path in scored if path.stat().st_mtime_ns != times[path]}
     assert {path.name.rsplit("-", 1)[0] for path in written} == {victim.name.rsplit("-", 1)[0]}
     assert tables(tmp_path) == first
+
+
+@pytest.mark.parametrize("rows_per_shard", [1, 3, 10, 100])
+def test_any_cut_into_shards_gives_the_same_rows(
+    tmp_path: Path,
+    tiny_bundle: Path,
+    stage_articles: Callable[..., None],
+    news: Callable[[int], Rows],
+    rows_per_shard: int,
+) -> None:
+    found = []
+    for folder, rows in (("uncut", 1_000), ("cut", rows_per_shard)):
+        stage_articles(tmp_path / folder, [*news(25), ("blank", " ", None)])
+        run(tmp_path / folder, tiny_bundle, cluster=ClusterConfig(rows_per_shard=rows))
+        found.append(tables(tmp_path / folder))
+    uncut, cut_up = found
+    assert cut_up["quarantine"].equals(uncut["quarantine"])
+    for name in ("p_negative", "p_neutral", "p_positive"):
+        whole = uncut["scored_articles"][name].to_pylist()
+        assert cut_up["scored_articles"][name].to_pylist() == pytest.approx(whole, abs=1e-5)
+    exact = ["article_id", "mention_start", "mention_end", "mention_text", "mention_type"]
+    assert cut_up["entity_mentions"].select(exact).equals(uncut["entity_mentions"].select(exact))
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(
+    tmp_path: Path,
+    tiny_bundle: Path,
+    stage_articles: Callable[..., None],
+    news: Callable[[int], Rows],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage_articles(tmp_path / "roomy", news(25))
+    run(tmp_path / "roomy", tiny_bundle)
+    compute, refused = TorchBackend.run, []
+
+    def crowded(self: TorchBackend, batch: Batch) -> dict[str, np.ndarray]:
+        if len(batch) > 2:
+            refused.append(len(batch))
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return compute(self, batch)
+
+    monkeypatch.setattr(TorchBackend, "run", crowded)
+    stage_articles(tmp_path / "crowded", news(25))
+    done = run(tmp_path / "crowded", tiny_bundle)
+    assert refused
+    assert (done.new, done.failed) == (25, 0)
+    roomy, tight = (tables(tmp_path / folder)["scored_articles"] for folder in ("roomy", "crowded"))
+    assert tight["p_positive"].to_pylist() == pytest.approx(roomy["p_positive"].to_pylist(), abs=1e-5)
 
 
 def test_models_without_sentiment_are_refused(
