@@ -85,7 +85,7 @@ class Pipelines:
         return len(ids)
 
 
-class _ForSequenceClassification(PreTrainedModel):
+class _Model(PreTrainedModel):
     """One head of a network as a model of transformers: ids and mask (windows, tokens) to logits."""
 
     config_class = PretrainedConfig
@@ -127,7 +127,7 @@ def _pipeline(bundle: Bundle, network: Network, encoder: Encoder, task: str) -> 
     text, words = {"top_k": None, "truncation": True}, {"aggregation_strategy": "first"}
     options: dict[str, Any] = text if task == "sentiment" else words
     with _quiet():
-        model = _ForSequenceClassification(config, network, task, bundle.manifest.temperatures[task]).eval()
+        model = _Model(config, network, task, bundle.manifest.temperatures[task]).eval()
         return _CLASSES[task](model=model, tokenizer=_tokenizer(encoder, bundle), device="cpu", **options)
 
 

@@ -19,7 +19,7 @@ from benchmarks.figure import Figure, Missing, circumstances, number
 from data_contracts.labels import TASKS
 from flows.settings import Settings
 from flows.showing import bars
-from models.backends import AUTO
+from models.backends import AUTO, BackendRefused
 from models.backends.auto import Choice, Trial
 from models.backends.machine import machine
 from tasks.registry import CHAMPION, Registry
@@ -66,11 +66,7 @@ class Benched:
 
 
 def bench(settings: Settings, *, model: str | None = None, backend: str | None = None) -> Benched:
-    """Measure `model`, names as in the settings, on `backend`; both as the settings say where left out.
-
-    Raises:
-        BackendRefused: the backend named may not serve the model.
-    """
+    """Measure `model`, names as in the settings, on `backend`; both as the settings say where left out."""
     wanted = backend or settings.scoring.backend
     names = [name.strip() for name in (model or settings.scoring.model).split(",")]
     with bars() as progress:
@@ -89,8 +85,8 @@ def bench(settings: Settings, *, model: str | None = None, backend: str | None =
             next_is(what)
             try:
                 figures.append(measure())
-            except Missing as lacking:
-                missing.append(f"{what}: {lacking}")
+            except (Missing, BackendRefused) as reason:
+                missing.append(f"{what}: {reason}")
     trials = [trial for choice in tried.choices for trial in choice.trials]
     limits = list(limits_of(tried.choices, wanted, {figure.name: figure for figure in figures}))
     return Benched(figures=figures, trials=trials, limits=[*limits, *([] if own else [_NO_MODEL])], missing=missing)

@@ -35,7 +35,8 @@ def bench(
 ) -> None:
     """Measure how fast this machine scores, and say what limits it and which setting to change.
 
-    Reads the shipped sample's sentences with the desk's own models. Two minutes at most, once every backend has been tried on them.
+    Reads the shipped sample's sentences with the desk's own models.
+    A minute on a quiet machine, and another one the first time, when every backend is tried on them.
     """
     from flows.benching import bench as measured
 
