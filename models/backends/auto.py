@@ -1,9 +1,9 @@
 """Which backend serves a bundle on this machine: tried once, remembered, and the same ever after.
 
 Each backend that is installed is opened and timed on real windows of the lengths that come, in batches by tokens; then, the fastest first, each is
-held against float32 (models.backends.agreement), and the first that agrees is chosen: slower ones need no check. The trial, with every figure and every
-refusal, lies beside the bundle's exports, in a file that is named after the machine: another CPU, GPU or version is tried anew, and deleting the
-file forgets it. For a trunk of 23M parameters on two cores the first trial took 40 s, most of it exports; the timing itself takes SECONDS a backend.
+held against float32 (models.backends.agreement), and the first that agrees is chosen: slower ones need no check. The trial, with every figure and
+every refusal, lies beside the bundle's exports, in a file that is named after the machine: another CPU, GPU or version is tried anew, and deleting
+the file forgets it. For a trunk of 23M parameters on two cores the first trial took 40 s, most of it exports; the timing takes SECONDS a backend.
 
 torch-compile is tried only where it is asked for: it compiles anew in every process, for a minute, and gains less than the runtimes made for it.
 Does not cover: how fast a backend is beside other programs, or with fewer threads than it was tried with.
