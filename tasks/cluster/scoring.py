@@ -3,7 +3,8 @@
 Only the names of shards travel to the actors, and only a small row for each comes back (its key, its rows, how many of them failed); the
 articles are read from the lake's staging area by the actor that scores them, and its results are staged there, the marker last. So no node
 holds more than the shards its actors are at. An actor that dies takes nothing with it: Ray Data starts it again, elsewhere if its node is
-gone, and gives its shards again; a result written twice has the same name. Finished shards are not given in the first place.
+gone, and gives its shards again; a result written twice has the same name. Ray Data would do so for ever, so each try of a shard is noted
+beside it (Ray's own limit also counts calls to a node that is not yet known to be lost). Finished shards are not given in the first place.
 
 The pool grows from `workers` to `max_workers` while shards wait and the cluster has room, and `prefetch` shards wait at an actor. Ray Data's own
 reading, writing and checkpointing are not used: they merged small files into one block and lost committed rows on resume in our trials.
@@ -14,20 +15,20 @@ Not covered: spreading one shard over several actors.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pyarrow as pa
 
 from data_contracts.errors import Retriable
 from tasks.backends import FLOAT32, BackendConfig
 from tasks.cluster.session import ClusterConfig, gpus_per_worker
-from tasks.lake import Lake
+from tasks.lake import Lake, Stage
 from tasks.shards import Shard, score_shards
 from tasks.switches import switch
 
@@ -37,12 +38,15 @@ if TYPE_CHECKING:
     from models.engine import Predictor
 
 
+TRIED = "shards/tried"
+
+
 class NoProgress(Retriable):
     """No shard was finished for longer than the settings allow."""
 
 
 class WorkersLost(Retriable):
-    """The actors that were given a shard died more often than it may be tried again."""
+    """Actors died over a shard more often than it may be tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,7 @@ class ScoringJob:
     model: str
     cluster: ClusterConfig
     backend: BackendConfig = FLOAT32
+    attempt: str = field(default_factory=lambda: uuid4().hex)  # tells the tries of this run from those of another
 
 
 class Scorer:
@@ -86,8 +91,21 @@ class Scorer:
         """Score shards (`key`, `rows`) into the staging area -> a row each: `key`, `rows`, `failed`."""
         stage = Lake.open(self._job.lake_url).stage(self._job.night)
         shards = [Shard(**row) for row in block.to_pylist()]
+        for shard in shards:
+            self._begin(shard, stage)
         for shard, failed in score_shards(self._predictor, shards, stage, model=self._job.model):
             yield pa.table({"key": [shard.key], "rows": [shard.rows], "failed": [failed]})
+
+    def _begin(self, shard: Shard, stage: Stage) -> None:
+        """Note that a shard is tried: what kills its process every time would be given again for ever."""
+        begun = f"{TRIED}/{self._job.attempt}-{shard.key}-"
+        times = sum(name.startswith(begun) for name in stage.names())
+        if times > self._job.cluster.shard_tries:
+            raise WorkersLost(
+                f"the {shard.rows} articles of {shard.key} were given to {times} workers, and each died over them; allowed are "
+                f"{1 + self._job.cluster.shard_tries} (cluster.shard_tries); the shards that are done are kept"
+            )
+        stage.write(f"{begun}{times}", pa.table({"key": [shard.key]}))
 
 
 def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> Iterator[tuple[Shard, int]]:
@@ -95,32 +113,26 @@ def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> Iterator[tuple[Sha
 
     Raises:
         NoProgress: nothing was finished for `job.cluster.no_progress_seconds`.
-        WorkersLost: a shard was tried too often by actors that died.
+        WorkersLost: actors died over a shard too often.
         Exception: whatever a shard raised, as it was raised.
     """
     import ray
     from ray.data import ActorPoolStrategy
-    from ray.util.annotations import RayDeprecationWarning
 
     config = job.cluster
     most = min(config.most_workers, len(shards))
     blocks = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RayDeprecationWarning
-        )  # of max_task_retries, without which Ray Data tries for ever
-        scored = blocks.map_batches(
-            Scorer,
-            fn_constructor_args=(job,),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(
-                min_size=min(config.workers, most), max_size=most, max_tasks_in_flight_per_actor=1 + config.prefetch
-            ),
-            num_cpus=config.cpus_per_worker,
-            num_gpus=gpus_per_worker(config),
-            max_task_retries=config.shard_tries,
-        )
+    scored = blocks.map_batches(
+        Scorer,
+        fn_constructor_args=(job,),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(
+            min_size=min(config.workers, most), max_size=most, max_tasks_in_flight_per_actor=1 + config.prefetch
+        ),
+        num_cpus=config.cpus_per_worker,
+        num_gpus=gpus_per_worker(config),
+    )
     _set(scored.context, config)
     with _as_raised(config):
         for row in scored.iter_rows():
@@ -154,7 +166,7 @@ def _as_raised(config: ClusterConfig) -> Iterator[None]:
         ) from stuck
     except RayActorError as lost:
         raise WorkersLost(
-            f"a shard was given again {config.shard_tries} times (cluster.shard_tries) after its actor had died; those that are done are kept: {lost}"
+            f"a scoring actor is lost and cannot be replaced; shards that are done are kept: {lost}"
         ) from lost
     except RayTaskError as failed:
         cause: Any = failed.cause

@@ -1,6 +1,5 @@
-"""Ray: started and stopped without a trace, scoring as this process does, training that goes on after a loss."""
+"""Ray: started and stopped without a trace, training that goes on after a loss."""
 
-import datetime as dt
 import json
 import os
 import pickle
@@ -18,31 +17,16 @@ import pytest
 
 from data_contracts.errors import Fatal
 from data_contracts.labelled import NerExample, SentimentExample
-from models.bundle import BundleRefused, load
+from models.bundle import load
 from models.training import Recipe, RecipeRefused, TaskData
-from tasks.cluster import (
-    ClusterConfig,
-    NoProgress,
-    ScoringJob,
-    TrainingRun,
-    WorkersLost,
-    score_on_ray,
-    session,
-    train_on_ray,
-)
-from tasks.lake import Lake
-from tasks.score import score
-from tasks.shards import Shard
+from tasks.cluster import ClusterConfig, TrainingRun, session, train_on_ray
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
 ]  # Ray warns of its own defaults
-NIGHT = dt.date(2026, 3, 2)
-NOW = dt.datetime(2026, 3, 3, 4, tzinfo=dt.UTC)
 RAY = ClusterConfig(min_rows=1, rows_per_shard=8, workers=2, threads_per_worker=1, no_progress_seconds=120)
 RECIPE = Recipe(epochs=3, precision="float32", max_length=64, overlap=16, learning_rate=1e-2, patience=0)
-Rows = list[tuple[str, str, str | None]]
 
 
 @pytest.fixture(scope="module")
@@ -52,32 +36,11 @@ def ray_running() -> Iterator[None]:
         yield
 
 
-def run(lake: Path, bundle: Path, config: ClusterConfig) -> str:
-    done = score.fn(str(lake), night=NIGHT, now=NOW, run_id="r", bundles=[str(bundle)], cluster=config)
-    return done.where
-
-
 def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
-
-
-def assert_same_scores(one: Path, other: Path) -> None:
-    for name in ("scored_articles", "entity_mentions", "daily_entity_sentiment"):
-        tables = [Lake.open(str(lake)).stage(NIGHT).read(name) for lake in (one, other)]
-        assert tables[0].num_rows == tables[1].num_rows > 0
-        for column in tables[0].schema.names:
-            left, right = (table[column].to_pylist() for table in tables)
-            if isinstance(left[0], float):
-                assert left == pytest.approx(right, abs=1e-3), column
-            elif column == "entities":
-                assert [[e["mention_text"] for e in row] for row in left] == [
-                    [e["mention_text"] for e in row] for row in right
-                ]
-            else:
-                assert left == right, column
 
 
 def examples(sentiment: list[SentimentExample], ner: list[NerExample]) -> dict[str, TaskData]:
@@ -139,121 +102,28 @@ def test_a_temporary_directory_that_sockets_would_not_fit_in_is_refused(tmp_path
         pass
 
 
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"rows_per_shard": 0}, {"min_rows": -1}, {"object_store_mib": 10}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"workers": 0},
+        {"max_workers": 1},
+        {"prefetch": 0},
+        {"rows_per_shard": 0},
+        {"min_rows": -1},
+        {"object_store_mib": 10},
+    ],
+)
 def test_impossible_settings_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(Fatal, match="allowed"):
         ClusterConfig(**wrong)  # type: ignore[arg-type]
 
 
-# Scoring
-
-
-def test_ray_and_this_process_give_the_same_rows(
-    ray_running: None,
-    tmp_path: Path,
-    tiny_bundle: Path,
-    stage_articles: Callable[..., None],
-    news: Callable[[int], Rows],
-) -> None:
-    for folder in ("here", "ray"):
-        stage_articles(tmp_path / folder, [*news(50), ("blank", " ", None)])
-    assert run(tmp_path / "here", tiny_bundle, replace(RAY, min_rows=1_000, rows_per_shard=1_000)) == "process"
-    assert run(tmp_path / "ray", tiny_bundle, RAY) == "ray"
-    assert_same_scores(tmp_path / "here", tmp_path / "ray")
-
-
-def test_a_killed_actor_loses_and_doubles_nothing(
-    ray_running: None,
-    tmp_path: Path,
-    tiny_bundle: Path,
-    stage_articles: Callable[..., None],
-    news: Callable[[int], Rows],
-    children: Callable[[str], list[int]],
-) -> None:
-    for folder in ("here", "ray"):
-        stage_articles(tmp_path / folder, news(400))
-    run(tmp_path / "here", tiny_bundle, replace(RAY, min_rows=1_000, rows_per_shard=1_000))
-    stage, killed = Lake.open(str(tmp_path / "ray")).stage(NIGHT), []
-
-    def kill() -> None:
-        wait_for(lambda: any(name.startswith("shards/scored") for name in stage.names()))
-        killed.append(children("ray::MapWorker")[0])
-        os.kill(killed[0], signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    assert run(tmp_path / "ray", tiny_bundle, RAY) == "ray"
-    thread.join()
-    assert killed
-    assert_same_scores(tmp_path / "here", tmp_path / "ray")
-
-
-def test_finished_shards_are_not_scored_again_on_ray(
-    ray_running: None,
-    tmp_path: Path,
-    tiny_bundle: Path,
-    stage_articles: Callable[..., None],
-    news: Callable[[int], Rows],
-) -> None:
-    stage_articles(tmp_path, news(40))
-    run(tmp_path, tiny_bundle, RAY)
-    stage = Lake.open(str(tmp_path)).stage(NIGHT)
-    marks = [Path(stage.path(name)) for name in stage.names() if name.endswith("-articles")]
-    times = {path: path.stat().st_mtime_ns for path in marks}
-    marks[0].unlink()
-    run(tmp_path, tiny_bundle, RAY)
-    assert [path for path in marks if path.stat().st_mtime_ns != times[path]] == [marks[0]]
-    assert len(marks) == 5
-
-
-def job(lake: Path, bundle: Path, config: ClusterConfig = RAY) -> ScoringJob:
-    return ScoringJob(bundles=(str(bundle),), lake_url=str(lake), night=NIGHT, model="m", cluster=config)
-
-
-def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
-    ray_running: None,
-    tmp_path: Path,
-    tiny_bundle: Path,
-    stage_articles: Callable[..., None],
-    news: Callable[[int], Rows],
-    children: Callable[[str], list[int]],
-) -> None:
-    stage_articles(tmp_path, news(400))
-    stage = Lake.open(str(tmp_path)).stage(NIGHT)
-
-    def kill() -> None:
-        wait_for(lambda: any(name.startswith("shards/scored") for name in stage.names()))
-        for pid in children("ray::MapWorker"):
-            os.kill(pid, signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    with pytest.raises(WorkersLost, match="given again 0 times"):
-        run(tmp_path, tiny_bundle, replace(RAY, shard_tries=0))
-    thread.join()
-    done = [name for name in stage.names() if name.endswith("-articles")]
-    assert 0 < len(done) < 50
-    assert run(tmp_path, tiny_bundle, replace(RAY, min_rows=1_000)) == "process"
-    assert stage.read("scored_articles").num_rows == 400
-
-
-def test_an_error_in_a_shard_comes_out_as_itself(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
-    with pytest.raises(Fatal, match="nothing is staged"):
-        list(score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle)))
-
-
-def test_a_model_that_cannot_be_opened_is_refused_as_in_this_process(ray_running: None, tmp_path: Path) -> None:
-    with pytest.raises(BundleRefused, match="is no bundle"):
-        list(score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tmp_path)))
-
-
-def test_scoring_that_stands_still_is_given_up(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
-    with pytest.raises(NoProgress, match="no shard was finished"):
-        list(
-            score_on_ray(
-                [Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle, replace(RAY, no_progress_seconds=0.01))
-            )
-        )
+def test_the_cores_are_shared_among_as_many_workers_as_there_may_be() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert ClusterConfig(workers=1).threads() == cores
+    assert ClusterConfig(workers=1, max_workers=2 * cores).threads() == 1
+    assert ClusterConfig(workers=1, threads_per_worker=7).threads() == 7
+    assert ClusterConfig(address="ray://head:10001", workers=9, cpus_per_worker=3).threads() == 3
 
 
 # Training
