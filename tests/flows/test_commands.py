@@ -200,7 +200,9 @@ def test_a_failure_of_the_model_has_its_line_number(
     source.write_text('\nnot json\n{"id": 1, "title": "profit rose"}\n{"id": 2, "title": "losses"}\n', encoding="utf-8")
 
     def broken(batch: pa.RecordBatch) -> Iterator[str | Exception]:
-        yield from (ValueError("cannot be read") if title == "losses" else title for title in batch["title"].to_pylist())
+        yield from (
+            ValueError("cannot be read") if title == "losses" else title for title in batch["title"].to_pylist()
+        )
 
     monkeypatch.setattr(engine, "_texts", broken)
     summary = score_file(source, output, str(tiny_bundle), settings())
