@@ -7,6 +7,7 @@ run again with the same parameters. `finetune_into` trains outside the registry,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from models.evaluation import Evaluation
     from models.plans import Plan
     from tasks.cluster.progress import Epoch
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_LABELLED = SAMPLE / "labelled"
 TRUNK = "minilm"
@@ -192,13 +195,23 @@ def pass_gate(
             show_shadow(found)
     own = {name: parts for name, parts in files.items() if parts != sample_files(name)}
     if own and any(decision.promoted for decision in decisions):
+        _settle(registry.serving(), files, dev={name: parts.dev for name, parts in own.items()}, settings=settings)
+    return figures, decisions
+
+
+def _settle(
+    bundles: Sequence[Path], files: Mapping[str, LabelledFiles], *, dev: Mapping[str, Sequence[str]], settings: Settings
+) -> None:
+    """What computes the new champions; a backend that the settings name and that may not serve them is told, since they are champions already."""
+    try:
         settle_champions(
-            registry.serving(),
-            backend_of(settings, dev={name: parts.dev for name, parts in own.items()}),
+            bundles,
+            backend_of(settings, dev=dev),
             train={name: parts.train for name, parts in files.items()},
             token_budget=settings.cluster.token_budget,
         )
-    return figures, decisions
+    except Fatal as refused:
+        logger.warning("a night with these champions will be refused: %s", refused)
 
 
 def finetune_into(

@@ -22,6 +22,7 @@ from data_contracts.errors import Skippable
 from flows.settings import Settings
 from flows.showing import bars
 from flows.wiring import backend_of
+from models.batching import drawn
 from models.engine import Predictor
 from tasks.backends import settle_backends
 from tasks.registry import Registry
@@ -81,7 +82,7 @@ def score_file(source: Path, output: Path, model: str, settings: Settings, *, ba
     lines, failures = read(source)
     config, token_budget = backend_of(settings, backend), settings.cluster.token_budget
     if lines:
-        texts = [f"{line.title or ''}\n{line.body or ''}" for line in lines[:: max(1, len(lines) // SAMPLED)][:SAMPLED]]
+        texts = [f"{line.title or ''}\n{line.body or ''}" for line in drawn(lines, SAMPLED)]
         settle_backends(bundles, config, texts=texts, rows=len(lines), token_budget=token_budget)
     predictor = Predictor(bundles, token_budget=token_budget, backend=config.name, cache=config.cache)
     empty = predictor.predict(_table([], 0))

@@ -26,7 +26,7 @@ import pyarrow as pa
 from data_contracts.errors import Fatal
 from models.backends import REFERENCE, open_backend
 from models.bundle import Bundle, BundleRefused, load
-from models.passes import Answer
+from models.passes import Asked
 from models.prediction import Prediction, joined_tables, nothing, predicted
 from models.reader import Read, Reader
 from models.scoring import Scorer
@@ -34,7 +34,7 @@ from models.sharing import together
 
 __all__ = ["Prediction", "Predictor", "TableRefused"]
 
-_CHUNK_ROWS = 4096
+_CHUNK_ROWS = 2048  # more would leave less padding, and more to wait for before the first and after the last batch
 _CHUNK_CHARACTERS = 2_000_000
 _PIECE_ROWS = 256  # of a batch that are made Python strings at once
 _AHEAD = 2  # chunks that are made ready while one is computed
@@ -64,7 +64,7 @@ class _Asked:
 
     chunk: _Chunk
     reads: Sequence[Read]
-    said: Sequence[Iterator[Answer]]
+    said: Sequence[Asked]
 
 
 class Predictor:
@@ -101,8 +101,8 @@ class Predictor:
             opened = open_backend(backend, bundle, threads=threads, token_budget=token_budget, cache=cache)
             self._scorers.append(Scorer(bundle, backend=opened, reader=reader))
         self._readers = list(readers.values())
-        streams = max(scorer.backend.streams for scorer in self._scorers)
-        self._pool = ThreadPoolExecutor(max_workers=streams, thread_name_prefix="network")
+        streams = {scorer.backend.streams for scorer in self._scorers}
+        self._pools = {number: ThreadPoolExecutor(number, thread_name_prefix="network") for number in streams}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -135,12 +135,22 @@ class Predictor:
 
     def _found(self, chunks: Iterable[_Chunk]) -> Iterator[tuple[_Chunk, Prediction]]:
         """The prediction of each chunk, in order; while one is decoded the network is at work on the next."""
-        asked: deque[_Asked] = deque()
-        for chunk, reads in _ahead(chunks, self._read):
-            asked.append(_Asked(chunk, reads, [scorer.ask(read, self._pool) for scorer, read in self._readings(reads)]))
-            if len(asked) > 1:
-                yield self._answer(asked.popleft())
-        yield from map(self._answer, asked)
+        waiting: deque[_Asked] = deque()
+        try:
+            for chunk, reads in _ahead(chunks, self._read):
+                waiting.append(
+                    _Asked(chunk, reads, [self._ask(scorer, read) for scorer, read in self._readings(reads)])
+                )
+                if len(waiting) > 1:
+                    yield self._answer(waiting.popleft())
+            while waiting:
+                yield self._answer(waiting.popleft())
+        finally:
+            for batch in (batch for asked in waiting for said in asked.said for batch in said):
+                batch.cancel()
+
+    def _ask(self, scorer: Scorer, read: Read) -> Asked:
+        return scorer.ask(read, self._pools[scorer.backend.streams])
 
     def _read(self, chunk: _Chunk) -> list[Read]:
         return [reader.read(chunk.texts) for reader in self._readers]
@@ -189,10 +199,15 @@ def _check(schema: pa.Schema) -> None:
 
 
 def _chunks_of(table: pa.Table) -> Iterator[_Chunk]:
-    """The chunks of a table; the last, which is empty, says so."""
+    """The chunks of a table, an empty one where it has no rows; the last says that it is."""
     _check(table.schema)
-    yield from _chunks(table.to_batches())
-    yield _Chunk(ids=[pa.array([], table.schema.field("id").type)], last=True)
+    last = _Chunk(ids=[pa.array([], table.schema.field("id").type)])
+    for chunk in _chunks(table.to_batches()):
+        if last.texts:
+            yield last
+        last = chunk
+    last.last = True
+    yield last
 
 
 def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[_Chunk]:

@@ -2,16 +2,16 @@
 
 Two windows are equal where a network cannot tell them apart: syndicated copies, boilerplate that is repeated. A batch that breaks (memory, a
 kernel, a foreign trunk) is tried again in halves, down to the window that breaks it, which alone goes without an answer, and so does one that is
-answered with numbers that are not finite. `Work` is what can be done before the network is free; scoring prepares the next texts' in the
+answered with numbers that are not finite. Where that befalls every window of many, the machine or the model is at fault, and the whole is
+refused instead (NoAnswer). `Work` is what can be done before the network is free; scoring prepares the next texts' in the
 background. `run` is the same for a few windows at hand. Does not cover: what runs a batch (models.backends), what answers become (models.assemble).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data_contracts.errors import Retriable
 from models.backends import Backend
 from models.batching import Batch, collate, plan
 from models.cutting import Cuts
@@ -30,7 +31,13 @@ from models.windows import Window
 Outcome: TypeAlias = Mapping[str, NDArray[np.float32]] | Exception
 # What became of a batch: how many of its windows, from the first on, and their logits or what broke on the one.
 Answer: TypeAlias = Sequence[tuple[int, Mapping[str, NDArray[np.float32]] | Exception]]
+Asked: TypeAlias = Sequence[Future[Answer]]
+_SOME = 8  # windows that may all be broken by what they hold
 _SHAPE_BITS = 5  # models.shapes has fewer than 32
+
+
+class NoAnswer(Retriable):
+    """The network broke on every window of several: a fault of the machine or of the model, and no text's."""
 
 
 class NotFinite(FloatingPointError):
@@ -87,13 +94,17 @@ def prepare(tokens: Tokens, cuts: Cuts, encoder: Encoder, *, token_budget: int) 
     )
 
 
-def ask(backend: Backend, work: Work, pool: Executor) -> Iterator[Answer]:
-    """Hand all batches to a pool of `backend.streams` threads at once; their answers, in the order of the batches, for `gather`."""
-    return pool.map(partial(_attempt, backend), work.batches)
+def ask(backend: Backend, work: Work, pool: Executor) -> Asked:
+    """Hand all batches to a pool of `backend.streams` threads at once; what becomes of them, in their order, is for `gather`."""
+    return [pool.submit(_attempt, backend, batch) for batch in work.batches]
 
 
 def gather(answers: Iterable[Answer], work: Work) -> Logits:
-    """The answers to the batches of a work, side by side."""
+    """The answers to the batches of a work, side by side.
+
+    Raises:
+        NoAnswer: not one of many windows has an answer.
+    """
     said: dict[str, NDArray[np.float32]] = {}
     broken: dict[int, Exception] = {}
     bounds = np.concatenate([[0], np.cumsum(work.lengths)])
@@ -113,6 +124,10 @@ def gather(answers: Iterable[Answer], work: Work) -> Logits:
         begin += rows
     for number in _not_finite(said, work.lengths):
         broken.setdefault(number, NotFinite())
+    if len(broken) == len(work.lengths) > _SOME:
+        raise NoAnswer(
+            f"the network broke on every one of {len(broken)} windows, so none of their texts is to blame; the first: {broken[0]}"
+        ) from broken[0]
     return Logits(said=said, broken=broken)
 
 

@@ -5,7 +5,7 @@ Kept apart from models.engine, which knows tables. Does not cover tables, or whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ from models.bundle import Bundle
 from models.findings import EntityOpinion, Extract, Found, Judgements, Mention
 from models.heads import Head
 from models.heads.topics import THRESHOLD
-from models.passes import Answer, ask, compute, gather
+from models.passes import Asked, ask, compute, gather
 from models.reader import Read, Reader, reason
 from models.spans import Spans, Words
 from models.tokens import Tokens
@@ -81,14 +81,14 @@ class Scorer:
         network = bundle.network()
         self.heads = {task: network.head(task) for task in bundle.heads}
 
-    def ask(self, read: Read, pool: Executor) -> Iterator[Answer]:
+    def ask(self, read: Read, pool: Executor) -> Asked:
         """Set the network to work on texts that its reader has read; what it says is for `answer`."""
         return ask(self.backend, read.work, pool)
 
-    def answer(self, read: Read, said: Iterable[Answer] | None = None) -> Answered:
+    def answer(self, read: Read, said: Asked | None = None) -> Answered:
         """What the bundle says of texts that its reader has read, and that the network was asked about, else it is asked now."""
         tokens, cuts, work = read.tokens, read.cuts, read.work
-        logits = compute(self.backend, work) if said is None else gather(said, work)
+        logits = compute(self.backend, work) if said is None else gather((one.result() for one in said), work)
         errors = dict(read.errors)
         if logits.broken:
             broken = np.asarray([number in logits.broken for number in range(len(work.lengths))], dtype=bool)[

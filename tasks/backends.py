@@ -114,6 +114,7 @@ def settle_champions(
 
     Eight bits are calibrated on texts of their training files. Returns and raises as `settle_backends` does.
     """
+    from models.batching import drawn
     from models.bundle import load
 
     read = [
@@ -123,8 +124,12 @@ def settle_champions(
         for path in train.get(task, ())
         for example in read_labelled(Path(path), task).examples
     ]
-    texts = read[:: max(1, len(read) // TEXTS)][:TEXTS]
-    return settle_backends(bundles, config, texts=texts, token_budget=token_budget)
+    if not read:
+        logger.info(
+            "no text of the training files is read as one of a head, so what computes the models is settled by a night"
+        )
+        return ""
+    return settle_backends(bundles, config, texts=drawn(read, TEXTS), token_budget=token_budget)
 
 
 def _examples(bundle: Bundle, task: str, paths: Sequence[Path]) -> Sequence[Example]:

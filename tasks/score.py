@@ -29,6 +29,7 @@ from data_contracts.quarantine import CONTRACT as QUARANTINE
 from data_contracts.quarantine import QuarantineRow
 from data_contracts.scores import CONTRACT as SCORES
 from data_contracts.summary import as_json
+from models.batching import drawn
 from models.bundle import load
 from models.engine import Prediction, Predictor, digest_of
 from models.prediction import nothing
@@ -183,7 +184,7 @@ def _predict(
 
 def _sample(todo: pl.DataFrame) -> list[str]:
     """Some of the texts about to be scored, evenly drawn, as the engine reads them."""
-    rows = todo.gather_every(max(1, len(todo) // SAMPLED)).head(SAMPLED)
+    rows = todo[drawn(range(len(todo)), SAMPLED)]
     return [f"{title or ''}\n{body or ''}" for title, body in rows.select("title", "body").iter_rows()]
 
 

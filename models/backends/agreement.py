@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +20,19 @@ from numpy.typing import NDArray
 from models.assemble import assemble
 from models.backends import Backend, BackendRefused
 from models.backends.torch import TorchBackend
+from models.batching import drawn
 from models.bundle import Bundle
 from models.heads import Answers, Example
 from models.passes import run
 from models.tokens import Encoded
 from models.windows import Window, cut
 
-_T = TypeVar("_T")
-
 DIFFERENCE = 0.05  # of a probability
 FLOAT_LOSS, INT8_LOSS = 0.001, 0.005  # of F1, in [0, 1]
 MOST_EXAMPLES, MOST_TEXTS = 1000, 256  # of a task, and without labels, that are read; evenly drawn where there are more
+MOST_CHARACTERS = (
+    80_000  # of the texts without labels, some 20,000 tokens: articles are read to their second or third sentence
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ class Check:
         self.token_budget = token_budget
         self.examples = {task: drawn(check.examples[task], MOST_EXAMPLES) for task in bundle.heads}
         labelled = [self.network.head(task).text(one) for task in bundle.heads for one in self.examples[task]]
-        self.texts = (*labelled, *drawn(check.texts, MOST_TEXTS))
+        self.texts = (*labelled, *begun(check.texts))
         encoder, manifest = bundle.encoder(), bundle.manifest
         self.pad_id = encoder.pad_id
         self.encoded: list[Encoded] = list(encoder.encode(self.texts))
@@ -161,6 +162,7 @@ class Check:
         )
 
 
-def drawn(given: Sequence[_T], most: int) -> Sequence[_T]:
-    """At most so many of what is given, evenly drawn."""
-    return [given[place * len(given) // most] for place in range(most)] if len(given) > most else given
+def begun(texts: Sequence[str]) -> list[str]:
+    """MOST_TEXTS of some texts at most, evenly drawn, and of a long one as much as keeps all within MOST_CHARACTERS."""
+    chosen = drawn(texts, MOST_TEXTS)
+    return [text[: max(1, MOST_CHARACTERS // len(chosen))] for text in chosen]

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from models.backends import AUTO, NAMES, REFERENCE, Backend, BackendRefused, open_backend
-from models.backends.agreement import Agreement, Check, CheckSet, TaskAgreement, drawn
-from models.backends.exports import place
+from models.backends.agreement import Agreement, Check, CheckSet, TaskAgreement
+from models.backends.exports import place, places
 from models.backends.machine import key, machine
-from models.batching import Batch, collate, plan
+from models.batching import Batch, collate, drawn, plan
 from models.bundle import Bundle
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Trial:
     tokens_per_second: float = 0.0
     agreement: Agreement | None = None
     refused: str | None = None
+    lasts: bool = True  # False of what another day may mend, such as a full disk: it is not remembered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +86,13 @@ def _trial(fields: dict[str, Any]) -> Trial:
 
 def remembered(bundle: Bundle, *, cache: Path | None = None) -> Choice | None:
     """What has been chosen for a bundle on this machine; None where nothing was, or where it cannot be read."""
-    try:
-        return Choice.from_json(_file(bundle, machine(), cache).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, KeyError, BackendRefused):
-        return None
+    name = _name(machine())
+    for directory in places(bundle, cache):
+        try:
+            return Choice.from_json((directory / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return None
 
 
 def settle(
@@ -129,12 +133,29 @@ def settle(
             serves = name
             break
     fastest = serves or REFERENCE if wanted == AUTO else known.backend if known else REFERENCE
-    choice = Choice(backend=fastest, machine=machine(), trials=tuple(trials.values()))
+    lasting = tuple(trial for trial in trials.values() if trial.lasts)
+    choice = Choice(backend=fastest, machine=machine(), trials=lasting)
     if choice != known:
-        _write(_file(bundle, choice.machine, cache), choice)
+        _write(place(bundle, cache) / _name(choice.machine), choice)
     if serves is None and (refused := trials[names[0]].refused) is not None:
         raise BackendRefused(refused)
     return replace(choice, backend=serves or REFERENCE)
+
+
+def serving(name: str, bundle: Bundle, *, cache: Path | None = None) -> str:
+    """What may compute a bundle on this machine where `name` is asked for and nothing can be tried: `name`, if it was tried here and agreed.
+
+    Else, with a warning, the reference; of "auto" what has been settled on here, else the reference. Two machines may share a bundle and differ.
+    """
+    known = remembered(bundle, cache=cache)
+    if name == AUTO:
+        return known.backend if known else REFERENCE
+    trial = known.trial(name) if known else None
+    if name == REFERENCE or (trial is not None and trial.refused is None and trial.agreement is not None):
+        return name
+    why = (trial and trial.refused) or f"{name} has not been held against float32 on this kind of machine"
+    logger.warning("%s is computed by %s here: %s", bundle.path, REFERENCE, why)
+    return REFERENCE
 
 
 class _Bench:
@@ -176,7 +197,7 @@ class _Bench:
         try:
             speed = tokens / _seconds(self.open(name), batches)
         except Exception as error:  # whatever a runtime raises: another one serves
-            return Trial(backend=name, refused=_reason(name, error))
+            return Trial(backend=name, refused=_reason(name, error), lasts=_lasts(error))
         logger.info("%s: %.0f tokens/s", name, speed)
         return Trial(backend=name, tokens_per_second=speed)
 
@@ -188,9 +209,13 @@ class _Bench:
         try:
             agreement = self.check.hold(self.open(name))
         except Exception as error:
-            return replace(trial, refused=_reason(name, error))
+            return replace(trial, refused=_reason(name, error), lasts=_lasts(error))
         logger.info("%s: %s", name, agreement.sentence())
         return replace(trial, agreement=agreement, refused=agreement.refusal())
+
+
+def _lasts(error: Exception) -> bool:
+    return not isinstance(error, OSError | MemoryError)
 
 
 def _reason(name: str, error: Exception) -> str:
@@ -216,8 +241,8 @@ def _seconds(backend: Backend, batches: Sequence[Batch]) -> float:
     return best
 
 
-def _file(bundle: Bundle, described: Mapping[str, str], cache: Path | None) -> Path:
-    return place(bundle, cache) / f"choice-{key(described)}.json"
+def _name(described: Mapping[str, str]) -> str:
+    return f"choice-{key(described)}.json"
 
 
 def _write(file: Path, choice: Choice) -> None:

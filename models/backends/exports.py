@@ -11,7 +11,6 @@ BiLSTM, whose packed rows no runtime takes, and bundles of eight-bit weights, wh
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -83,12 +82,14 @@ def tracing() -> Iterator[None]:
         yield
 
 
+def places(bundle: Bundle, cache: Path | None) -> list[Path]:
+    """The directories in which the bundle's exports may lie, the first first."""
+    return [root / FOLDER / bundle.digest[:16] for root in (bundle.path, cache) if root is not None]
+
+
 def place(bundle: Bundle, cache: Path | None) -> Path:
-    """The directory of the bundle's exports, made if need be; BackendRefused where none can be written."""
-    for root in (bundle.path, cache):
-        if root is None:
-            continue
-        directory = root / FOLDER / bundle.digest[:16]
+    """The first of them in which something can be written, made if need be; BackendRefused where there is none."""
+    for directory in places(bundle, cache):
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -100,19 +101,19 @@ def place(bundle: Bundle, cache: Path | None) -> Path:
     )
 
 
-def kept(directory: Path, name: str, make: Callable[[Path], None]) -> Path:
-    """The export `directory`/`name`, a folder; made by `make`, which fills the folder it is given, where it is not there yet."""
-    there = directory / name
-    if there.is_dir():
-        return there
-    draft = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=directory))
-    try:
+def kept(bundle: Bundle, cache: Path | None, name: str, make: Callable[[Path], None]) -> Path:
+    """The bundle's export of that name, a folder; made by `make`, which fills the folder it is given, where it is in no place yet."""
+    for directory in places(bundle, cache):
+        if (directory / name).is_dir():
+            return directory / name
+    there = place(bundle, cache) / name
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=there.parent, ignore_cleanup_errors=True) as folder:
+        draft = Path(folder) / name
+        draft.mkdir()
         make(draft)
         try:
             draft.rename(there)
         except OSError:  # another process was first
             if not there.is_dir():
                 raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return there

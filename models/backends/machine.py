@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-_LIBRARIES = ("torch", "transformers", "openvino", "onnxruntime")
+_LIBRARIES = ("torch", "transformers", "openvino", "nncf", "onnx", "onnxruntime")
 _CPU = Path("/proc/cpuinfo")
 
 

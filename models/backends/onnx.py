@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.backends import BackendRefused
-from models.backends.exports import Flat, example, inputs, kept, place, traceable, tracing
+from models.backends.exports import Flat, example, inputs, kept, traceable, tracing
 from models.batching import Batch
 from models.bundle import Bundle
 
@@ -52,11 +52,10 @@ def open_backend(
     runtime = _library("onnxruntime")
     if name not in ("onnx", "onnx-int8"):
         raise BackendRefused(f"no backend {name!r} in ONNX Runtime; allowed are onnx, onnx-int8")
-    directory = place(bundle, cache)
-    exported = kept(directory, f"onnx-{version('torch')}", lambda draft: _export(name, bundle, draft))
+    exported = kept(bundle, cache, f"onnx-{version('torch')}", lambda draft: _export(name, bundle, draft))
     if name == "onnx-int8":
         floating = exported
-        exported = kept(directory, f"onnx-int8-{version('onnxruntime')}", lambda draft: _quantise(floating, draft))
+        exported = kept(bundle, cache, f"onnx-int8-{version('onnxruntime')}", lambda draft: _quantise(floating, draft))
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:

@@ -25,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.backends import BackendRefused
-from models.backends.exports import Flat, example, inputs, kept, place, traceable, tracing
-from models.batching import Batch, collate, plan
+from models.backends.exports import Flat, example, inputs, kept, traceable, tracing
+from models.batching import Batch, collate, drawn, plan
 from models.bundle import Bundle
 from models.prefix import Prefix
 from models.windows import cut
@@ -34,6 +34,7 @@ from models.windows import cut
 logger = logging.getLogger(__name__)
 
 CALIBRATION_WINDOWS = 300
+_RECIPE = 2  # counts the ways in which eight bits have been made here; an export of another is made anew
 # Heads, a thousandth of the work; and the products that take the first two layers' wide activations back, whose few large ones cost every other
 # one its precision: with them the largest difference of a probability was .40, without .14, for 6% of the speed (docs/log.md).
 _NOT_QUANTISED = (r".*\.heads\..*", r".*layer\.[01]\.output\.dense.*")
@@ -80,13 +81,13 @@ def open_backend(
     openvino = _library("openvino")
     if name not in ("openvino", "openvino-int8"):
         raise BackendRefused(f"no backend {name!r} in OpenVINO; allowed are openvino, openvino-int8")
-    directory = place(bundle, cache)
-    exported = kept(directory, f"openvino-{version('openvino')}", lambda draft: _export(name, bundle, draft))
+    exported = kept(bundle, cache, f"openvino-{version('openvino')}", lambda draft: _export(name, bundle, draft))
     if name == "openvino-int8":
         floating = exported
         exported = kept(
-            directory,
-            f"openvino-int8-{version('openvino')}",
+            bundle,
+            cache,
+            f"openvino-int8-{version('openvino')}-{_RECIPE}",
             lambda draft: _quantise(bundle, floating, draft, texts=texts, token_budget=token_budget),
         )
     core = openvino.Core()
@@ -170,11 +171,10 @@ def _calibration(bundle: Bundle, texts: Sequence[str], *, token_budget: int) -> 
             text, encoder, max_length=manifest.max_length, overlap=manifest.overlap, reading=manifest.reading
         )
     ]
-    step = max(1, len(windows) // CALIBRATION_WINDOWS)
-    drawn = windows[::step][:CALIBRATION_WINDOWS]
-    batches = plan([len(window.ids) for window in drawn], token_budget=min(token_budget, _BATCH * manifest.max_length))
+    chosen = drawn(windows, CALIBRATION_WINDOWS)
+    batches = plan([len(window.ids) for window in chosen], token_budget=min(token_budget, _BATCH * manifest.max_length))
     return [
-        list(inputs(bundle, collate([drawn[index] for index in part], pad_id=encoder.pad_id)).values())
+        list(inputs(bundle, collate([chosen[index] for index in part], pad_id=encoder.pad_id)).values())
         for batch in batches
         for part in (batch[begin : begin + _BATCH] for begin in range(0, len(batch), _BATCH))
     ]

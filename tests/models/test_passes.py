@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from models.batching import Batch
 from models.cutting import cut_all
 from models.encoder import Encoder
-from models.passes import Logits, NotFinite, Work, compute, prepare, run
+from models.passes import Logits, NoAnswer, NotFinite, Work, compute, prepare, run
 from models.windows import cut
 
 TEXTS = ["the bank said profit rises", "the river", "the bank said profit rises", "Acme", "north of the city"]
@@ -89,7 +89,17 @@ def test_what_breaks_a_batch_or_is_answered_with_nonsense_fails_alone(tiny_encod
     assert outcomes[0] is not None
 
 
-def test_where_all_breaks_nothing_is_said(tiny_encoder: Encoder) -> None:
+def test_where_many_windows_break_and_none_is_answered_the_machine_is_at_fault(tiny_encoder: Encoder) -> None:
+    texts = [f"the bank said profit rises {'north ' * number}" for number in range(12)]
+    tokens = tiny_encoder.tokens(texts)
+    cuts = cut_all(tokens, tiny_encoder, max_length=32, overlap=8, reading="sentences")
+    work = prepare(tokens, cuts, tiny_encoder, token_budget=1000)
+    with pytest.raises(NoAnswer, match=r"broke on every one of 12 windows, .* the first: no room for so many windows"):
+        compute(_Echo(most_windows=0), work)
+    assert compute(_Echo(nonsense_for=tiny_encoder.tokenizer.get_vocab()["north"]), work).broken
+
+
+def test_where_all_of_a_few_break_nothing_is_said(tiny_encoder: Encoder) -> None:
     work = _work(tiny_encoder)
     found = compute(_Echo(most_windows=0), work)
     assert (dict(found.said), sorted(found.broken)) == ({}, [0, 1, 2, 3])

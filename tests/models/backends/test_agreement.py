@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from models.backends import BackendRefused, open_backend
-from models.backends.agreement import Agreement, Check, CheckSet, TaskAgreement, drawn
-from models.batching import Batch
+from models.backends.agreement import MOST_CHARACTERS, Agreement, Check, CheckSet, TaskAgreement, begun
+from models.batching import Batch, drawn
 from models.bundle import Bundle
 
 
@@ -88,3 +88,9 @@ def test_a_task_without_labelled_examples_is_refused(five: Bundle, check_set: Ch
 def test_many_examples_are_drawn_evenly() -> None:
     assert drawn(range(10), 4) == [0, 2, 5, 7]
     assert list(drawn(range(3), 4)) == [0, 1, 2]
+
+
+def test_of_long_texts_only_the_beginning_is_read() -> None:
+    assert begun(["a" * 2_000_000, "short"]) == ["a" * (MOST_CHARACTERS // 2), "short"]
+    assert sum(map(len, begun(["word " * 1000] * 300))) <= MOST_CHARACTERS
+    assert begun([]) == []

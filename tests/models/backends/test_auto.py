@@ -110,6 +110,19 @@ def test_a_backend_that_is_wanted_serves_if_it_agrees(opened: list[str], bundle:
         auto.settle(bundle, check_set, wanted="tensorrt")
 
 
+def test_what_another_day_may_mend_is_not_remembered(
+    opened: list[str], bundle: Bundle, check_set: CheckSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(backend: Backend, batches: object) -> float:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as once:
+        once.setattr(auto, "_seconds", full)
+        with pytest.raises(BackendRefused, match="No space left on device"):
+            auto.settle(bundle, check_set, wanted="torch-bf16")
+    assert auto.settle(bundle, check_set, wanted="torch-bf16").backend == "torch-bf16"
+
+
 def test_the_reference_needs_no_trial(opened: list[str], bundle: Bundle, check_set: CheckSet, tmp_path: Path) -> None:
     assert auto.settle(bundle, check_set, wanted="torch").backend == "torch"
     assert not opened
@@ -134,3 +147,23 @@ def test_slower_backends_than_the_one_chosen_are_not_held_until_one_is_wanted(
     assert held is not None
     assert held.agreement is not None
     assert open_backend(AUTO, bundle).name == "torch-bf16"
+
+
+def test_another_machine_takes_a_named_backend_only_if_it_agreed_there(
+    opened: list[str],
+    bundle: Bundle,
+    check_set: CheckSet,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    auto.settle(bundle, check_set)
+    assert [auto.serving(name, bundle) for name in (AUTO, "torch", "torch-bf16")] == [
+        "torch-bf16",
+        "torch",
+        "torch-bf16",
+    ]
+    assert auto.serving("openvino", bundle) == "torch"
+    assert "does not agree with float32" in caplog.text
+    monkeypatch.setattr(auto, "machine", lambda: {"cpu": "another"})
+    assert {auto.serving(name, bundle) for name in (AUTO, "torch", "torch-bf16")} == {"torch"}
+    assert "torch-bf16 has not been held against float32 on this kind of machine" in caplog.text

@@ -30,7 +30,13 @@ def test_where_the_bundle_cannot_be_written_the_cache_is_taken(five: Bundle, tmp
         place(bundle, None)
 
 
-def test_an_export_is_made_once_and_a_failed_one_leaves_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def bundle(make_bundle: Maker) -> Bundle:
+    """One of its own, without exports."""
+    return make_bundle(tasks=("sentiment",))
+
+
+def test_an_export_is_made_once_and_a_failed_one_leaves_nothing(bundle: Bundle) -> None:
     made: list[Path] = []
 
     def fail(draft: Path) -> None:
@@ -38,22 +44,38 @@ def test_an_export_is_made_once_and_a_failed_one_leaves_nothing(tmp_path: Path) 
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        kept(tmp_path, "onnx-1", fail)
-    assert not list(tmp_path.iterdir())
+        kept(bundle, None, "onnx-1", fail)
+    assert not list(place(bundle, None).iterdir())
     for _ in range(2):
-        assert kept(tmp_path, "onnx-1", made.append) == tmp_path / "onnx-1"
+        assert kept(bundle, None, "onnx-1", made.append) == place(bundle, None) / "onnx-1"
     assert len(made) == 1
-    assert [one.name for one in tmp_path.iterdir()] == ["onnx-1"]
+    assert [one.name for one in place(bundle, None).iterdir()] == ["onnx-1"]
 
 
-def test_of_two_that_export_at_once_the_first_counts(tmp_path: Path) -> None:
+def test_an_export_may_be_read_by_whoever_may_read_the_bundle(bundle: Bundle) -> None:
+    made = kept(bundle, None, "onnx-1", lambda draft: None)
+    assert made.stat().st_mode == bundle.path.joinpath("exports").stat().st_mode
+
+
+def test_an_export_that_is_there_needs_no_place_to_write(bundle: Bundle, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    there = kept(bundle, None, "onnx-1", lambda draft: None)
+    assert kept(bundle, cache, "onnx-1", pytest.fail) == there
+    shutil.copytree(place(bundle, None), cache / "exports" / bundle.digest[:16])
+    shutil.rmtree(there)
+    assert kept(bundle, cache, "onnx-1", pytest.fail) == cache / "exports" / bundle.digest[:16] / "onnx-1"
+
+
+def test_of_two_that_export_at_once_the_first_counts(bundle: Bundle) -> None:
+    directory = place(bundle, None)
+
     def overtaken(draft: Path) -> None:
         (draft / "mine").touch()
-        (tmp_path / "onnx-1").mkdir()
-        (tmp_path / "onnx-1" / "theirs").touch()
+        (directory / "onnx-1").mkdir()
+        (directory / "onnx-1" / "theirs").touch()
 
-    assert [one.name for one in kept(tmp_path, "onnx-1", overtaken).iterdir()] == ["theirs"]
-    assert [one.name for one in tmp_path.iterdir()] == ["onnx-1"]
+    assert [one.name for one in kept(bundle, None, "onnx-1", overtaken).iterdir()] == ["theirs"]
+    assert [one.name for one in directory.iterdir()] == ["onnx-1"]
 
 
 @pytest.mark.parametrize(
