@@ -81,10 +81,9 @@ def open_backend(
         BackendRefused: there is no such backend, its library is not installed, or it cannot compute this bundle.
     """
     if name == AUTO:
-        from models.backends.auto import remembered
+        from models.backends.auto import serving
 
-        choice = remembered(bundle, cache=cache)
-        name = REFERENCE if choice is None else choice.backend
+        name = serving(name, bundle, cache=cache)
     if name not in NAMES:
         raise BackendRefused(f"no backend {name!r}; allowed are {AUTO}, {', '.join(NAMES)}")
     runtime = name.partition("-")[0]

@@ -54,7 +54,8 @@ class ScoringJob:
     """What every actor has to know.
 
     Bundles and lake must be visible where the actors run: local paths on one machine, a shared file system or URL on a cluster.
-    Results are staged under the name `model` (tasks.shards.model_name); each actor takes the `backend` that is settled on its machine.
+    Results are staged under the name `model` (tasks.shards.model_name); each actor takes the `backend` if it has
+    agreed with float32 on a machine of its kind, else the reference.
     """
 
     bundles: tuple[str, ...]
@@ -83,9 +84,20 @@ class Scorer:
             job.bundles,
             token_budget=job.cluster.token_budget,
             threads=threads,
-            backend=job.backend.name,
+            backend=self._backend(),
             cache=job.backend.cache,
         )
+
+    def _backend(self) -> str:
+        """The job's, if on this machine too it agrees with float32 for each of the bundles; else the reference."""
+        from models.backends import AUTO, REFERENCE
+        from models.backends.auto import serving
+        from models.bundle import load
+        from models.sharing import together
+
+        name, cache = self._job.backend.name, self._job.backend.cache
+        shared = together([load(path) for path in self._job.bundles])
+        return name if name == AUTO or all(serving(name, one, cache=cache) == name for one in shared) else REFERENCE
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Score shards (`key`, `rows`) into the staging area -> a row each: `key`, `rows`, `failed`."""
