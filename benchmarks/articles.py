@@ -4,7 +4,7 @@ Articles differ in length by five hundred times, and the peer truncates at the p
 article to its end, a window a sentence: so tokens that are read are counted on each side, special ones and padding not. The peer takes minutes for
 all, and is given every eighth article, in the order they have; `--peer-rows 0` gives it all.
 
-    python -m benchmarks.articles --data ../shared/data --json
+    python -m benchmarks.articles --data DIR --json
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import parquet, texts
-from benchmarks.desk import bundles_of, desk, own_home
+from benchmarks.desk import bundles_of, desk
 from benchmarks.figure import Figure, against, command, rates, reading, start
 from benchmarks.pipelines import Pipelines
 
@@ -27,14 +27,15 @@ def measure(
     rows: int = 0,
     peer_rows: int = PEER_ROWS,
     runs: int = 5,
-    data: Path,
+    data: Path | None = None,
+    home: Path,
     model: str = "",
     backend: str = "auto",
 ) -> Figure:
     """Tokens a second of `rows` articles, of all where that is 0."""
     given = texts.articles(data, rows)
     drawn = given[:: max(1, len(given) // peer_rows)][:peer_rows] if peer_rows else given
-    held = desk(bundles_of(model), backend, texts=given, labelled=texts.labelled(data), home=own_home())
+    held = desk(bundles_of(model, home), backend, texts=given, labelled=texts.labelled(data), home=home)
     peer = Pipelines(held.bundles)
     most = peer.tokens([texts.joined(one) for one in drawn])
     with tempfile.TemporaryDirectory() as folder:

@@ -1,23 +1,26 @@
 """What a benchmark scores with: bundles, the backend that was settled for each trunk, and the Predictor.
 
-Without bundles of one's own there is one with three heads of a night on one trunk, fine-tuned on the shipped labelled sample into the home's
-`benchmarks/` once, in a minute or two; it shows what is fast, not what is right. Does not cover: the peers.
+Every bundle is measured as a copy in a home that the caller names: what is exported, calibrated and settled on a benchmark's texts lies there and is
+never what a night is scored by. Without bundles of one's own there is one with three heads of a night on one trunk, fine-tuned on the shipped
+labelled sample into that home once, in a minute or two; it shows what is fast, not what is right. Does not cover: the peers.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.texts import LABELLED, SAMPLE, Article, examples, joined
-from flows.settings import default_home
 from models.backends import Backend, open_backend
 from models.backends.agreement import CheckSet
 from models.backends.auto import Choice, settle
+from models.backends.exports import FOLDER
 from models.bundle import Bundle, load
 from models.contamination import part
 from models.encoder import DEFAULT_TRUNK
@@ -41,7 +44,7 @@ class Desk:
     checks: tuple[CheckSet, ...]
     choices: tuple[Choice, ...]
     predictor: Predictor
-    home: Path  # of exports that cannot lie beside a bundle
+    home: Path  # of exports
 
     @property
     def backend(self) -> str:
@@ -52,7 +55,7 @@ class Desk:
 def desk(
     paths: Sequence[Path], backend: str, *, texts: Sequence[Article], labelled: Mapping[str, Path], home: Path
 ) -> Desk:
-    """Bundles on a backend that agrees with float32 on labelled examples, by task, and on some of these texts; exports may go to `home`.
+    """Bundles on a backend that agrees with float32 on labelled examples, by task, and on some of these texts; `home` as in `bundles_of`.
 
     Raises:
         BackendRefused: the backend named may not serve, or no labelled examples are given for a task.
@@ -77,14 +80,25 @@ def backends(held: Desk) -> list[Backend]:
     ]
 
 
-def own_home() -> Path:
-    """Where benchmarks keep what they make."""
-    return default_home(os.environ) / "benchmarks"
+def bundles_of(model: str, home: Path) -> list[Path]:
+    """Copies in `home` of the bundles named, with commas between them, or the benchmarks' own."""
+    return [copied(Path(one), home) for one in model.split(",")] if model else [joint_bundle(home)]
 
 
-def bundles_of(model: str) -> list[Path]:
-    """The bundles named, with commas between them, or the benchmarks' own."""
-    return [Path(one) for one in model.split(",")] if model else [joint_bundle(own_home())]
+def copied(path: Path, home: Path) -> Path:
+    """A bundle's files once more, in `home` under its digest, without its exports; linked to its own where the file system can."""
+    place = home / "bundles" / load(path).digest[:16]
+    if not place.is_dir():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+            ignored = shutil.ignore_patterns(FOLDER)
+            draft = Path(shutil.copytree(path, Path(folder) / "bundle", copy_function=_linked, ignore=ignored))
+            try:
+                draft.rename(place)
+            except OSError:  # another process was first
+                if not place.is_dir():
+                    raise
+    return place
 
 
 def joint_bundle(home: Path, trunk: str = DEFAULT_TRUNK, **changes: Any) -> Path:
@@ -99,6 +113,13 @@ def joint_bundle(home: Path, trunk: str = DEFAULT_TRUNK, **changes: Any) -> Path
         data = {task: TaskData(train[task], dev[task]) for task in LABELLED}
         fit(trunk=trunk, data=data, recipe=recipe_for(sorted(LABELLED), **{"epochs": 3, **changes}), output=place)
     return place
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(Path(source).resolve(), target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _fresh(bundle: Bundle, labelled: Mapping[str, Path]) -> dict[str, Sequence[object]]:

@@ -3,7 +3,7 @@
 Ours: a table of headlines through the Predictor. The peer: the same backend on the same windows, tokenised, cut and batched beforehand, its logits
 thrown away. Beside it: how fast texts become batches, in a thread of its own, which has to be faster than the backend, or it limits.
 
-    python -m benchmarks.engine --data ../shared/data --json
+    python -m benchmarks.engine --data DIR --json
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import parquet, texts
-from benchmarks.desk import TOKEN_BUDGET, Desk, backends, bundles_of, desk, own_home
+from benchmarks.desk import TOKEN_BUDGET, Desk, backends, bundles_of, desk
 from benchmarks.figure import Figure, against, command, rates, reading, start
 from models.backends import Backend
 from models.batching import Batch
+from models.engine import _CHUNK_ROWS
 from models.reader import Reader
 
 ROWS = 16_384
-_CHUNK = 4096  # rows whose windows are sorted together, as the engine takes them
 
 
 def measure(
-    *, rows: int = ROWS, runs: int = 5, data: Path | None = None, model: str = "", backend: str = "auto"
+    *, rows: int = ROWS, runs: int = 5, data: Path | None = None, home: Path, model: str = "", backend: str = "auto"
 ) -> Figure:
     """Headlines a second; the shipped sample's sentences where there is no `data`."""
     given = texts.headlines(data, rows)
-    held = desk(bundles_of(model), backend, texts=given, labelled=texts.labelled(data), home=own_home())
+    held = desk(bundles_of(model, home), backend, texts=given, labelled=texts.labelled(data), home=home)
     table = parquet.table(given)
     readers = [Reader.of(bundle, token_budget=TOKEN_BUDGET, max_windows=None) for bundle in held.bundles]
     work = prepared(held, readers, given)
@@ -55,8 +55,8 @@ def measure(
 def prepared(
     held: Desk, readers: Sequence[Reader], given: Sequence[texts.Article]
 ) -> list[tuple[Backend, list[Batch]]]:
-    """Each trunk's backend with its batches of all texts."""
-    chunks = [given[begin : begin + _CHUNK] for begin in range(0, len(given), _CHUNK)]
+    """Each trunk's backend with its batches of all texts, whose windows are sorted among as many rows as the engine takes at once."""
+    chunks = [given[begin : begin + _CHUNK_ROWS] for begin in range(0, len(given), _CHUNK_ROWS)]
     return [
         (
             backend,
@@ -77,8 +77,8 @@ def bare(work: Sequence[tuple[Backend, Sequence[Batch]]], rows: int) -> int:
 def read(readers: Sequence[Reader], given: Sequence[texts.Article]) -> int:
     """All texts as batches, which nothing computes."""
     for reader in readers:
-        for begin in range(0, len(given), _CHUNK):
-            reader.read([texts.joined(one) for one in given[begin : begin + _CHUNK]])
+        for begin in range(0, len(given), _CHUNK_ROWS):
+            reader.read([texts.joined(one) for one in given[begin : begin + _CHUNK_ROWS]])
     return len(given)
 
 

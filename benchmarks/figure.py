@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
@@ -27,7 +28,7 @@ from typing import Any
 from data_contracts.errors import NightdeskError
 from models.backends.machine import machine
 
-_DATA = Path("../shared/data")
+_HOME = Path(__file__).parents[1] / ".nightdesk"
 _HARDWARE = ("cpu", "cores", "gpu")
 
 
@@ -122,9 +123,15 @@ def reading(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         type=Path,
-        default=_DATA,
         metavar="DIR",
-        help=f"the public data sets, see benchmarks/texts.py ({_DATA})",
+        help="the public data sets, see benchmarks/texts.py; else the shipped sample's sentences, where they do",
+    )
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=Path(os.environ.get("NIGHTDESK_HOME") or _HOME).expanduser().resolve() / "benchmarks",
+        metavar="DIR",
+        help="of copies of the models and their exports (NIGHTDESK_HOME/benchmarks)",
     )
     parser.add_argument(
         "--model", default="", metavar="DIR[,DIR]", help="bundles; else one of three heads, trained once on the sample"

@@ -4,7 +4,7 @@ Ours: the Predictor with the bundle on the backend settled for it. The peer: a p
 weights and the same file, writing what it says to Parquet too. Both are loaded beforehand. The figure counts only if ours answers as well: F1 of
 both on labelled examples is measured beside it, and ours may not be more than 0.5 points below the peer's.
 
-    python -m benchmarks.headlines --data ../shared/data --json
+    python -m benchmarks.headlines --data DIR --json
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import parity, parquet, texts
-from benchmarks.desk import bundles_of, desk, own_home
+from benchmarks.desk import bundles_of, desk
 from benchmarks.figure import Figure, against, command, rates, reading, start
 from benchmarks.pipelines import Pipelines
 
@@ -27,13 +27,14 @@ def measure(
     rows: int = ROWS,
     runs: int = 5,
     data: Path | None = None,
+    home: Path,
     model: str = "",
     backend: str = "auto",
     no_f1: bool = False,
 ) -> Figure:
     """Headlines a second; the shipped sample's sentences where there is no `data`."""
     given = texts.headlines(data, rows)
-    held = desk(bundles_of(model), backend, texts=given, labelled=texts.labelled(data), home=own_home())
+    held = desk(bundles_of(model, home), backend, texts=given, labelled=texts.labelled(data), home=home)
     peer = Pipelines(held.bundles)
     with tempfile.TemporaryDirectory() as folder:
         file = parquet.write(given, Path(folder) / "texts.parquet")

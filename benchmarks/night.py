@@ -5,7 +5,7 @@ Reuters as CSV, all published on one night. Ours: the seconds of the program les
 duplicates, monitors, publishing and report. The peer: the seconds of scoring (`tasks.score`, from cutting shards to gathered results,
 Ray's start and the model's opening included). Beside them each step's seconds. A first run, which also settles the backend, does not count.
 
-    python -m benchmarks.night --data ../shared/data --json
+    python -m benchmarks.night --data DIR --json
 """
 
 from __future__ import annotations
@@ -61,11 +61,12 @@ def measure(
     rows: int = ROWS,
     runs: int = 5,
     data: Path | None = None,
+    home: Path,
     model: str = "",
     backend: str = "auto",
 ) -> Figure:
     """Seconds; the shipped sample's sentences as headlines where there is no `data`."""
-    bundles = ",".join(str(path.resolve()) for path in bundles_of(model))
+    bundles = ",".join(str(path.resolve()) for path in bundles_of(model, home))
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_sources(work, data, rows)

@@ -4,7 +4,7 @@ The peer is what a good engineer writes in an afternoon: tokens of all texts, wi
 dynamic quantisation, softmax, one table. It is given our batches, in which equal windows stand once. Ours is the Predictor on the backend settled for
 it.
 
-    python -m benchmarks.one_head --data ../shared/data --json
+    python -m benchmarks.one_head --data DIR --json
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import parquet, texts
-from benchmarks.desk import TOKEN_BUDGET, bundles_of, desk, own_home
+from benchmarks.desk import TOKEN_BUDGET, bundles_of, desk
 from benchmarks.figure import Figure, Missing, against, command, rates, reading, start
 from models.assembling import text_rows
 from models.backends import Backend, BackendRefused, open_backend
@@ -32,15 +32,15 @@ PEER = "onnx-int8"
 
 
 def measure(
-    *, rows: int = ROWS, runs: int = 5, data: Path | None = None, model: str = "", backend: str = "auto"
+    *, rows: int = ROWS, runs: int = 5, data: Path | None = None, home: Path, model: str = "", backend: str = "auto"
 ) -> Figure:
     """Headlines a second; the shipped sample's sentences where there is no `data`."""
     given = texts.headlines(data, rows)
-    path = next(path for path in bundles_of(model) if "sentiment" in load(path).heads)
-    bundle = load(narrowed(path, ["sentiment"], own_home() / "narrowed"))
-    held = desk([bundle.path], backend, texts=given, labelled=texts.labelled(data), home=own_home())
+    path = next(path for path in bundles_of(model, home) if "sentiment" in load(path).heads)
+    bundle = load(narrowed(path, ["sentiment"], home / "narrowed"))
+    held = desk([bundle.path], backend, texts=given, labelled=texts.labelled(data), home=home)
     try:
-        onnx = open_backend(PEER, bundle, token_budget=TOKEN_BUDGET, cache=own_home())
+        onnx = open_backend(PEER, bundle, token_budget=TOKEN_BUDGET, cache=home)
     except BackendRefused as refused:
         raise Missing(str(refused)) from refused
     reader = Reader.of(bundle, token_budget=TOKEN_BUDGET, max_windows=None)

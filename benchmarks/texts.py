@@ -39,8 +39,12 @@ def headlines(data: Path | None, rows: int) -> list[Article]:
     return [(title, None) for title in islice(_titles(data, "reuters"), rows)]
 
 
-def articles(data: Path, rows: int) -> list[Article]:
+def articles(data: Path | None, rows: int) -> list[Article]:
     """Full articles of the crypto-market news, `rows` of them, all where that is 0."""
+    if data is None:
+        raise Missing(
+            "the shipped sample has no full articles; name the directory of the public data sets with --data DIR"
+        )
     file = _there(data / "news" / "crypto_news.json")
     found = [(one["title"] or "", one["content"] or None) for one in json.loads(file.read_text(encoding="utf-8"))]
     return found[:rows] if rows else found

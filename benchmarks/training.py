@@ -62,16 +62,12 @@ class _Given:
 
 
 def measure(
-    *, rows: int, runs: int, data: Path, batch: int, precision: str, workers: Sequence[int], trunk: str
+    *, rows: int, runs: int, data: Path | None, batch: int, precision: str, workers: Sequence[int], trunk: str
 ) -> Figure:
     """Tokens a second of both, for each number of workers; rows are training sentences."""
-    file = data / "labelled" / _TASK / "phrasebank.train.jsonl"
-    if not data.is_dir():
-        file = SAMPLE / "labelled" / f"{_TASK}.train.jsonl"
-    elif not file.is_file():
-        raise Missing(
-            f"{file} is not there; --data names a directory that has it, or one that is not there: the sample's"
-        )
+    file = (data or SAMPLE) / "labelled" / (f"{_TASK}/phrasebank.train.jsonl" if data else f"{_TASK}.train.jsonl")
+    if not file.is_file():
+        raise Missing(f"{file} is not there; --data names a directory that has it; without it the sample's is read")
     found = {
         world: _run(_Given(file, rows, runs, batch, precision, trunk, world, _port(), Path())) for world in workers
     }
@@ -239,7 +235,7 @@ def _port() -> int:
 def _command() -> argparse.ArgumentParser:
     parser = command(__doc__, rows=1024)
     parser.add_argument(
-        "--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="see benchmarks/texts.py"
+        "--data", type=Path, metavar="DIR", help="see benchmarks/texts.py; else the shipped sample's sentences"
     )
     parser.add_argument("--batch", type=int, default=32, help="sentences a step, over all workers (32)")
     parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")

@@ -1,8 +1,9 @@
 """`nightdesk bench`: how fast this machine scores, what limits it, and which setting would change that.
 
 The benchmarks of benchmarks/ in a small form, on the shipped sample's sentences, with the desk's own models where it has champions. Every backend
-that is installed is tried on them first, as a large night would; then the one that the settings name is measured. A machine that is busy is measured
-busy: so is a night. Does not cover: Ray, training, whole nights, GPUs beyond what the settings use; `python -m benchmarks.NAME` measures those.
+that is installed is tried on them first, as a large night would; then the one that the settings name is measured. All of it on copies in the home's
+`bench/`: what nights are scored by is settled on their own texts, and no bench changes it. A machine that is busy is measured busy: so is a night.
+Does not cover: Ray, training, whole nights, GPUs beyond what the settings use; `python -m benchmarks.NAME` measures those.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from models.backends.auto import Choice, Trial
 from models.backends.machine import machine
 from tasks.registry import CHAMPION, Registry
 
+HOME = "bench"  # in the desk's home
 RUNS = 3
 _TRIED_ON = 1024  # sentences
 _MEMINFO = Path("/proc/meminfo")
@@ -75,12 +77,13 @@ def bench(settings: Settings, *, model: str | None = None, backend: str | None =
         def next_is(what: str) -> None:
             progress.update(bar, description=what, advance=1)
 
-        paths, own = _models(settings, names)
+        home = settings.home / HOME
+        paths, own = _models(settings, names, home)
         next_is("trying every backend")
         given = texts.headlines(None, _TRIED_ON)
-        tried = desk.desk(paths, AUTO, texts=given, labelled=texts.labelled(None), home=desk.own_home())
+        tried = desk.desk(paths, AUTO, texts=given, labelled=texts.labelled(None), home=home)
         figures, missing = [], []
-        shared = {"model": ",".join(map(str, paths)), "backend": wanted}
+        shared = {"model": ",".join(map(str, paths)), "backend": wanted, "home": home}
         for what, measure in _suite(shared).items():
             next_is(what)
             try:
@@ -92,12 +95,12 @@ def bench(settings: Settings, *, model: str | None = None, backend: str | None =
     return Benched(figures=figures, trials=trials, limits=[*limits, *([] if own else [_NO_MODEL])], missing=missing)
 
 
-def _models(settings: Settings, names: Sequence[str]) -> tuple[list[Path], bool]:
-    """The bundles of these names, True; where champions are asked for and there is none, a quick one of the benchmarks' own, False."""
+def _models(settings: Settings, names: Sequence[str], home: Path) -> tuple[list[Path], bool]:
+    """Copies of the bundles of these names, True; where champions are asked for and there is none, a quick one of the benchmarks' own, False."""
     registry = Registry(settings.mlflow_uri, settings.home / "bundles")
     if list(names) == [CHAMPION] and not any(registry.champion(task) for task in TASKS):
-        return [desk.joint_bundle(desk.own_home() / "quick", epochs=1)], False
-    return registry.serving(names), True
+        return [desk.joint_bundle(home, epochs=1)], False
+    return [desk.copied(path, home) for path in registry.serving(names)], True
 
 
 def _suite(shared: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:

@@ -37,6 +37,7 @@ def bench(
 
     Reads the shipped sample's sentences with the desk's own models.
     A minute on a quiet machine, and another one the first time, when every backend is tried on them.
+    What nights are scored by stays as it is: copies are measured, which lie in the home's bench/.
     """
     from flows.benching import bench as measured
 

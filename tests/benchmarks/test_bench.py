@@ -36,7 +36,7 @@ def said(choices: list[Choice], wanted: str = "auto", **figures: Figure) -> dict
 
 @pytest.mark.slow
 def test_it_measures_a_model_and_ends_with_one_object(small_joint: Path, tmp_path: Path) -> None:
-    model = shutil.copytree(small_joint, tmp_path / "model")  # exports are written beside it
+    model = shutil.copytree(small_joint, tmp_path / "model")
     done = subprocess.run(
         [sys.executable, "-m", "flows", "bench", "--model", str(model), "--backend", "torch", "--json"],
         cwd=ROOT,
@@ -50,6 +50,7 @@ def test_it_measures_a_model_and_ends_with_one_object(small_joint: Path, tmp_pat
     assert {figure["name"] for figure in found["figures"]} == {"headlines", "engine", "memory"}
     assert {"torch", "onnx", "openvino"} <= {trial["backend"] for trial in found["trials"]}
     assert {"backend", "threads", "arithmetic", "memory"} <= {limit["what"] for limit in found["limits"]}
+    assert not (model / "exports").exists()  # what a night is scored by stays as it is
 
 
 def test_the_network_limits_where_the_engine_keeps_its_speed() -> None:

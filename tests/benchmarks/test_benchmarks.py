@@ -24,11 +24,11 @@ RUNS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_benchmark_ends_with_its_figure(
-    name: str, small_joint: Path, made_up: Path, capsys: pytest.CaptureFixture[str]
+    name: str, small_joint: Path, made_up: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module, given = RUNS[name]
-    shared = ["--data", str(made_up), "--model", str(small_joint), "--backend", "torch", "--runs", "1", "--json"]
-    module.main([*given, *shared])
+    shared = ["--data", str(made_up), "--home", str(tmp_path), "--model", str(small_joint), "--backend", "torch"]
+    module.main([*given, *shared, "--runs", "1", "--json"])
     figure = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figure["name"] == name
     assert figure["ours"] > 0
@@ -40,11 +40,47 @@ def test_a_benchmark_ends_with_its_figure(
 
 def test_without_the_public_data_a_benchmark_says_so(small_joint: Path, tmp_path: Path) -> None:
     with pytest.raises(Missing, match="--data DIR"):
-        headlines.measure(rows=4, runs=1, data=tmp_path, model=str(small_joint), backend="torch")
+        headlines.measure(rows=4, runs=1, data=tmp_path, home=tmp_path, model=str(small_joint), backend="torch")
 
 
-def test_float32_answers_as_its_peer_does_or_better(small_joint: Path) -> None:
-    figure = headlines.measure(rows=8, runs=1, data=None, model=str(small_joint), backend="torch")
+def test_the_sample_has_no_articles_and_the_error_says_what_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        articles.main(["--home", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "--data DIR" in capsys.readouterr().err
+
+
+def test_a_model_is_measured_as_a_copy_so_that_nothing_is_settled_beside_it(small_joint: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(small_joint, tmp_path / "model")
+    (model / "exports" / "old").mkdir(parents=True)
+    (copy,) = desk.bundles_of(str(model), tmp_path / "home")
+    assert copy.is_relative_to(tmp_path / "home")
+    assert load(copy).digest == load(model).digest
+    assert not (copy / "exports").exists()
+    assert (copy / "heads.safetensors").samefile(model / "heads.safetensors")
+    assert desk.bundles_of(str(copy), tmp_path / "home") == [copy]
+    given = texts.headlines(None, 8)
+    desk.desk([copy], "torch-bf16", texts=given, labelled=texts.labelled(None), home=tmp_path / "home")
+    assert list((copy / "exports").glob("*/choice-*.json"))
+    assert [path.name for path in (model / "exports").iterdir()] == ["old"]
+
+
+def test_where_files_cannot_be_linked_they_are_copied(
+    small_joint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("another file system")
+
+    monkeypatch.setattr(desk.os, "link", refuse)
+    copy = desk.copied(small_joint, tmp_path)
+    assert load(copy).digest == load(small_joint).digest
+    assert not (copy / "heads.safetensors").samefile(small_joint / "heads.safetensors")
+
+
+def test_float32_answers_as_its_peer_does_or_better(small_joint: Path, tmp_path: Path) -> None:
+    figure = headlines.measure(rows=8, runs=1, data=None, home=tmp_path, model=str(small_joint), backend="torch")
     f1 = figure.also["f1"]
     assert set(f1) == {"sentiment", "ner", "entity_sentiment"}
     assert f1["sentiment"]["peer"] == pytest.approx(f1["sentiment"]["float32"], abs=0.02)  # sentences are read apart
