@@ -5,7 +5,8 @@ held against float32 (models.backends.agreement), and the first that agrees is c
 every refusal, lies beside the bundle's exports, in a file that is named after the machine: another CPU, GPU or version is tried anew, and deleting
 the file forgets it. For a trunk of 23M parameters on two cores the first trial took 40 s, most of it exports; the timing takes SECONDS a backend.
 
-torch-compile is tried only where it is asked for: it compiles anew in every process, for a minute, and gains less than the runtimes made for it.
+Two are tried only where they are asked for: torch-compile compiles anew in every process, for a minute, and gains less than the runtimes made for
+it; what onnx-int8 says of a text depends on its neighbours in the batch, so that a night which was resumed would differ from one that was not.
 Does not cover: how fast a backend is beside other programs, or with fewer threads than it was tried with.
 """
 
@@ -33,7 +34,7 @@ from models.bundle import Bundle
 
 logger = logging.getLogger(__name__)
 
-TRIED = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8")
+TRIED = ("torch", "torch-bf16", "onnx", "openvino", "openvino-int8")
 SECONDS = 2.0
 _ROUNDS = 5
 _TOKENS = 16_384  # that are timed at most, padding included

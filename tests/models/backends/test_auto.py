@@ -139,11 +139,11 @@ def test_only_trying_one_backend_does_not_settle_auto(opened: list[str], bundle:
 def test_slower_backends_than_the_one_chosen_are_not_held_until_one_is_wanted(
     opened: list[str], bundle: Bundle, check_set: CheckSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SECONDS, "onnx-int8", 0.04)
-    slow = auto.settle(bundle, check_set).trial("onnx-int8")
+    monkeypatch.setitem(SECONDS, "openvino-int8", 0.04)
+    slow = auto.settle(bundle, check_set).trial("openvino-int8")
     assert slow is not None
     assert (slow.agreement, slow.refused) == (None, None)
-    held = auto.settle(bundle, check_set, wanted="onnx-int8").trial("onnx-int8")
+    held = auto.settle(bundle, check_set, wanted="openvino-int8").trial("openvino-int8")
     assert held is not None
     assert held.agreement is not None
     assert open_backend(AUTO, bundle).name == "torch-bf16"
