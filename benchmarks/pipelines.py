@@ -36,6 +36,7 @@ from models.bundle import Bundle
 from models.encoder import Encoder
 from models.heads.entity_sentiment import TAGS
 from models.network import Network
+from models.shapes import shape_of
 
 BATCH = 32
 _CLASSES = {
@@ -107,16 +108,17 @@ class _Model(PreTrainedModel):
 class _Shaped(PreTrainedTokenizerFast):
     """A tokenizer that also says each token's word shape."""
 
-    encoder: Encoder
-
     def __call__(self, *given: Any, **options: Any) -> Any:
-        """What it says by itself, with shapes (1, tokens)."""
+        """What it says by itself, with shapes (1, tokens), 0 of special tokens; of a word that is cut off, that of what is left of it."""
         made = super().__call__(*given, **options)
         if isinstance(given[0], str):
-            shapes = torch.zeros_like(made["input_ids"])
-            begin, end = len(self.encoder.prefix), shapes.shape[1] - len(self.encoder.suffix)
-            shapes[0, begin:end] = torch.from_numpy(self.encoder.encode([given[0]])[0].shapes[: end - begin])
-            made["shapes"] = shapes
+            encoding = made.encodings[0]
+            reach: dict[int, tuple[int, int]] = {}  # of each word, in characters
+            for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+                if word is not None:
+                    reach[word] = (reach.get(word, (start, end))[0], end)
+            shape = {word: shape_of(given[0][start:end]) for word, (start, end) in reach.items()}
+            made["shapes"] = torch.tensor([[shape.get(word, 0) for word in encoding.word_ids]])
         return made
 
 
@@ -133,15 +135,12 @@ def _pipeline(bundle: Bundle, network: Network, encoder: Encoder, task: str) -> 
 
 def _tokenizer(encoder: Encoder, bundle: Bundle) -> PreTrainedTokenizerFast:
     kind = _Shaped if bundle.manifest.word_shapes else PreTrainedTokenizerFast
-    made = kind(
+    return kind(
         tokenizer_object=encoder.tokenizer,
         pad_token=encoder.tokenizer.id_to_token(encoder.pad_id),
         model_max_length=encoder.positions,
         model_input_names=["input_ids", "attention_mask"],
     )
-    if isinstance(made, _Shaped):
-        made.encoder = encoder
-    return made
 
 
 def _joined_labels(sentiments: Sequence[str]) -> list[str]:

@@ -97,6 +97,16 @@ def test_a_pipeline_answers_with_the_weights_of_the_bundle(small_joint: Path) ->
     assert [row[f"p_{label}"] for label in said] == pytest.approx(list(said.values()), abs=1e-4)
 
 
+def test_the_peer_reads_the_word_shapes_that_the_bundle_learnt(small_joint: Path) -> None:
+    bundle = load(small_joint)
+    assert bundle.manifest.word_shapes
+    tokenizer, encoder = Pipelines([bundle]).tokenizer, bundle.encoder()
+    for text in [*(title for title, _ in texts.headlines(None, 40)), "", "the U.S. bank: 12% \U0001f600 株 ABC"]:
+        read = tokenizer(text, truncation=True, return_tensors="pt")
+        whole = encoder.encode([text])[0].shapes.tolist()
+        assert read["shapes"].tolist() == [[0, *whole[: read["input_ids"].shape[1] - 2], 0]]
+
+
 def test_texts_are_scored_from_file_to_files_by_batches(small_joint: Path, tmp_path: Path) -> None:
     given = texts.headlines(None, 30)
     held = desk.desk([small_joint], "torch", texts=given, labelled=texts.labelled(None), home=tmp_path)

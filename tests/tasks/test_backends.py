@@ -95,10 +95,12 @@ def test_examples_that_a_model_has_learnt_are_left_out(
 
 
 def test_champions_are_settled_on_the_dev_files_that_chose_them(
-    bundle: Path, tmp_path: Path, torch_alone: None
+    bundle: Path, tmp_path: Path, torch_alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dev = tmp_path / "dev.jsonl"
     dev.write_text("".join(path.read_text(encoding="utf-8") for path in LABELLED["sentiment"] * 2), encoding="utf-8")
+    seconds = {"torch": 0.05, "torch-bf16": 0.02}
+    monkeypatch.setattr(auto, "_seconds", lambda backend, batches: seconds[backend.name])
     config = backend_of(load(), "auto", dev={"sentiment": [str(dev)]})
     train = {"sentiment": [str(SAMPLE / "labelled" / "sentiment.train.jsonl")]}
     settled = settle_champions.fn([bundle], config, train=train, token_budget=2048)
@@ -106,8 +108,9 @@ def test_champions_are_settled_on_the_dev_files_that_chose_them(
     assert choice is not None
     assert choice.backend == settled
     trial = choice.trial("torch-bf16")
-    if trial is not None and trial.agreement is not None:
-        assert trial.agreement.tasks["sentiment"].examples == 2 * len(_sentiment_examples())
+    assert trial is not None
+    assert trial.agreement is not None
+    assert trial.agreement.tasks["sentiment"].examples == 2 * len(_sentiment_examples())
 
 
 def test_a_night_is_scored_by_the_backend_of_the_settings(
