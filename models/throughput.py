@@ -8,7 +8,7 @@ for them, whatever was computed besides. Following Chowdhery et al. 2022 (PaLM, 
 with N the parameters that are multiplied (a looked-up embedding is not), L layers and H the width of a layer's queries: twice for the multiplication
 and addition, three times for the forward pass and the two products of the backward pass. Weights that are frozen count their forward
 pass alone, 2 N, which is the least they can cost. The share of what the machine can do, model FLOPs utilisation, is that over the seconds and over
-the fastest square matrix product measured on this machine, at the same precision and with as many threads, times the number of ranks.
+the fastest square linear layer measured on this machine, at the same precision and with as many threads, times the number of ranks.
 
 R-Drop passes twice over each token, which counts twice. Does not cover: operations that are no matrix product; ranks on unlike machines;
 teachers' passes; the BiLSTM's steps in time, which are counted as matrix products and never run as fast.
@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import nn
 
-_SIDE = {"cpu": 1536, "cuda": 8192}  # of the measured product, in rows
-_TRIES = 6
+_SIDES = {"cpu": (192, 1536), "cuda": (1024, 8192)}  # of the measured product, in rows: the first and the largest
+_SECONDS = 0.5  # that measuring takes
+_TRIES = 3  # that are to fit into what is left of them before a side is doubled
 _PRODUCTS = {"cpu": 1, "cuda": 10}  # in a try: on a GPU several, so that waiting for them counts for nothing
 _QUERIES = frozenset({"query", "q_lin", "q"})  # what encoders of transformers call the product that makes queries
 
@@ -93,18 +94,37 @@ def _attention(network: nn.Module) -> list[int]:
 
 @cache
 def matrix_peak(device: str, dtype: torch.dtype, threads: int) -> float:
-    """FLOPs a second of the fastest of some square matrix products on random numbers; measured once a process, in half a second.
+    """FLOPs a second of the fastest of some square linear layers on random numbers; measured once a process, in half a second.
 
-    `device` is a type, "cpu" or "cuda"; `threads`, of a CPU, are those that torch has now: they only tell one measurement from another.
+    A linear layer is what training computes; `@` of the same matrices has no fast kernel on some CPUs. Sides grow while time is left, so that a
+    machine without fast arithmetic of that kind tells how slow it is just as soon. `device` is a type, "cpu" or "cuda"; `threads`, of a CPU, are
+    those that torch has now: they only tell one measurement from another.
     """
-    side = _SIDE[device]
+    side, largest = _SIDES[device]
+    given, weight = _matrices(side, device, dtype)
+    _seconds(given, weight, 1)  # starts threads and libraries
+    best, end = 0.0, time.perf_counter() + _SECONDS
+    while True:
+        took = _seconds(given, weight, _PRODUCTS[device])
+        best = max(best, 2.0 * side**3 * _PRODUCTS[device] / took)
+        left = end - time.perf_counter()
+        if left < took:
+            return best
+        if side < largest and _TRIES * 8 * took < left:
+            side *= 2
+            given, weight = _matrices(side, device, dtype)
+
+
+def _matrices(side: int, device: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Two random ones (side, side)."""
     generator = torch.Generator(device).manual_seed(0)
-    left, right = (torch.randn(side, side, generator=generator, device=device).to(dtype) for _ in range(2))
-    best = 0.0
-    for _ in range(_TRIES):
-        begin = time.perf_counter()
-        for _ in range(_PRODUCTS[device]):
-            product = left @ right
-        product[0, 0].item()  # waits for a GPU
-        best = max(best, 2.0 * side**3 * _PRODUCTS[device] / (time.perf_counter() - begin))
-    return best
+    return [torch.randn(side, side, generator=generator, device=device).to(dtype) for _ in range(2)]
+
+
+def _seconds(given: torch.Tensor, weight: torch.Tensor, products: int) -> float:
+    """How long so many products take."""
+    begin = time.perf_counter()
+    for _ in range(products):
+        made = nn.functional.linear(given, weight)
+    made[0, 0].item()  # waits for a GPU
+    return time.perf_counter() - begin

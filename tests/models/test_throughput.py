@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from models import throughput
 from models.bundle import load
 from models.fitting import Fitting
 from models.recipe import Recipe, TaskData
@@ -43,6 +44,22 @@ def test_throughputs_add_up_and_say_nothing_of_no_step() -> None:
 def test_the_peak_is_measured_once() -> None:
     given = ("cpu", torch.float32, torch.get_num_threads())
     assert 1e9 < matrix_peak(*given) == matrix_peak(*given)
+
+
+def test_slow_arithmetic_is_measured_as_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a product of the first side takes long already, no larger one is tried."""
+    clock, sides = [0.0], list[int]()
+
+    def seconds(given: torch.Tensor, _weight: torch.Tensor, products: int) -> float:
+        sides.append(len(given))
+        clock[0] += products * 2 * len(given) ** 3 / 4e8
+        return products * 2 * len(given) ** 3 / 4e8
+
+    monkeypatch.setattr(throughput, "_seconds", seconds)
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
+    assert matrix_peak.__wrapped__("cpu", torch.bfloat16, 1) == pytest.approx(4e8)
+    assert set(sides) == {192}
+    assert clock[0] < 0.6
 
 
 @pytest.mark.parametrize("checkpoint_steps", [0, 1])
