@@ -39,7 +39,6 @@ QUIET = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-MOST_METRICS = 1000  # in one request of MLflow
 LONGEST_VALUE = 500  # characters of a parameter, as MLflow's database has it
 
 
@@ -102,8 +101,7 @@ class Registry:
                 for step, some in enumerate([dict(metrics) | over_all(epochs), *map(by_epoch, epochs)])
                 for name, value in sorted(some.items())
             ]
-            for begin in range(0, max(len(figures), 1), MOST_METRICS):
-                client.log_batch(run, metrics=figures[begin : begin + MOST_METRICS], params=logged if not begin else ())
+            client.log_batch(run, metrics=figures, params=logged)
             client.log_artifacts(run, str(bundle_dir), ARTIFACT)
             client.set_terminated(run, "FINISHED")
             return run
