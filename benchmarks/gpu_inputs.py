@@ -20,8 +20,7 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers import models as token_models
 from torch import nn
 
-from models.backends.torch import GPU_TOKENS
-from models.batching import Batch
+from models.batching import Batch, default_budget
 from models.bundle import Bundle, save
 from models.encoder import Encoder, load_trunk
 from models.heads import head_class
@@ -172,4 +171,4 @@ def peak() -> float:
 
 def budget() -> int:
     """Tokens of a batch there."""
-    return GPU_TOKENS if torch.cuda.is_available() else 2048
+    return default_budget()

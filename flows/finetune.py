@@ -208,7 +208,7 @@ def _settle(
             bundles,
             backend_of(settings, dev=dev),
             train={name: parts.train for name, parts in files.items()},
-            token_budget=settings.cluster.token_budget,
+            token_budget=settings.cluster.batch_tokens(),
         )
     except Fatal as refused:
         logger.warning("a night with these champions will be refused: %s", refused)

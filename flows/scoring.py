@@ -80,7 +80,7 @@ def score_file(source: Path, output: Path, model: str, settings: Settings, *, ba
     )
     output.mkdir(parents=True, exist_ok=True)
     lines, failures = read(source)
-    config, token_budget = backend_of(settings, backend), settings.cluster.token_budget
+    config, token_budget = backend_of(settings, backend), settings.cluster.batch_tokens()
     if lines:
         texts = [f"{line.title or ''}\n{line.body or ''}" for line in drawn(lines, SAMPLED)]
         settle_backends(bundles, config, texts=texts, rows=len(lines), token_budget=token_budget)

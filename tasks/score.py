@@ -112,7 +112,7 @@ def score(
     prediction, where = nothing(pa.string()), "nothing"
     if len(todo):
         settled = settle_backends(
-            bundles, backend, texts=_sample(todo), rows=len(todo), token_budget=cluster.token_budget
+            bundles, backend, texts=_sample(todo), rows=len(todo), token_budget=cluster.batch_tokens()
         )
         model = model_name(digest, settled)
         prediction, where = _predict(todo, stage, lake_url, bundles, cluster, backend, model=model)
@@ -173,7 +173,7 @@ def _predict(
             )
             scored = score_on_ray(left, job)
         elif left:
-            scorer = Predictor(bundles, token_budget=cluster.token_budget, backend=backend.name, cache=backend.cache)
+            scorer = Predictor(bundles, token_budget=cluster.batch_tokens(), backend=backend.name, cache=backend.cache)
             scored = score_shards(scorer, left, stage, model=model)
         else:
             scored = iter(())

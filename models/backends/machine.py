@@ -18,9 +18,13 @@ _CPU = Path("/proc/cpuinfo")
 def machine() -> dict[str, str]:
     """CPU, cores, GPU and the runtimes' versions, "absent" for what is not there."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "absent"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"cpu": _cpu(), "cores": str(cores), "gpu": gpu}
+    found = {"cpu": _cpu(), "cores": str(cores()), "gpu": gpu}
     return {**found, **{name: _version(name) for name in _LIBRARIES}}
+
+
+def cores() -> int:
+    """CPU cores that this process may use; all there are where the system does not tell (macOS, Windows)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def key(described: Mapping[str, str]) -> str:

@@ -6,8 +6,9 @@ it and on any GPU, else in float32; it needs a C++ compiler and about a minute, 
 
 On a GPU two threads take batches in turn, each on a CUDA stream of its own, from pinned memory and back into it: while one batch is computed the
 next is copied and launched, and the one before goes back. In bfloat16 the trunk computes no padding (models.backends.unpadded). Batches should be
-large there (GPU_TOKENS): one then computes for longer than its some 200 kernels take to launch, and CUDA graphs, whose fixed shapes would
-have to be padded to, have nothing to save. Awaiting a GPU: this has been read and not run there. Does not cover: several GPUs, eight-bit floats.
+large there (models.batching.GPU_TOKENS): one then computes for longer than its some 200 kernels take to launch, and CUDA graphs, whose fixed
+shapes would have to be padded to, have nothing to save. Awaiting a GPU: this has been read and not run there.
+Does not cover: several GPUs, eight-bit floats.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ from models.backends.unpadded import Counted, unpad
 from models.batching import Batch, there
 from models.bundle import Bundle
 from models.network import Network, Trunk
-
-GPU_TOKENS = 65_536  # a batch; BERT-base computes it in some 15 ms on an H200, by its peak
 
 
 class TorchBackend:

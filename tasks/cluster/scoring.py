@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -82,7 +82,7 @@ class Scorer:
         switch({"RAYON_NUM_THREADS": str(threads)})  # of the tokenizer, which takes every core otherwise
         return Predictor(
             job.bundles,
-            token_budget=job.cluster.token_budget,
+            token_budget=job.cluster.batch_tokens(),
             threads=threads,
             backend=self._backend(),
             cache=job.backend.cache,
@@ -131,18 +131,17 @@ def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> Iterator[tuple[Sha
     import ray
     from ray.data import ActorPoolStrategy
 
-    config = job.cluster
-    most = min(config.most_workers, len(shards))
+    config = job.cluster.at_most(len(shards))
     blocks = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
     scored = blocks.map_batches(
         Scorer,
-        fn_constructor_args=(job,),
+        fn_constructor_args=(replace(job, cluster=config),),
         batch_size=None,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
-            min_size=min(config.workers, most), max_size=most, max_tasks_in_flight_per_actor=1 + config.prefetch
+            min_size=config.workers, max_size=config.most_workers, max_tasks_in_flight_per_actor=1 + config.prefetch
         ),
-        num_cpus=config.cpus_per_worker,
+        num_cpus=config.cpus_each,
         num_gpus=gpus_per_worker(config),
     )
     _set(scored.context, config)

@@ -14,7 +14,6 @@ Not covered: several workers a trial, searches that learn from earlier trials (B
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_contracts.errors import Fatal, Retriable
 from tasks.cluster.progress import LOOK_EVERY_SECONDS, note
-from tasks.cluster.session import ClusterConfig, gpus_per_worker, session
+from tasks.cluster.session import ClusterConfig, gpus_per_worker, session, threads_here
 from tasks.space import Range, Space, kind_of
 from tasks.switches import switched
 from tasks.trials import SearchPlan, SearchRun, Trial, TrialFolder
@@ -59,9 +58,9 @@ def search_on_ray(run: SearchRun, *, cluster: ClusterConfig, on_trial: Callable[
     """
     if run.result() is None:
         run.folder.mkdir(parents=True, exist_ok=True)
-        room = dataclasses.replace(cluster, workers=run.plan.concurrent, max_workers=None, cpus_per_worker=1.0)
+        room = cluster.training(run.plan.concurrent)
         with switched(_SWITCHES), session(room):
-            _search(run, threads=room.threads(), gpus=gpus_per_worker(room), on_trial=on_trial)
+            _search(run, room=room, on_trial=on_trial)
         run.finish()
         shutil.rmtree(run.folder / _TUNE, ignore_errors=True)
     trials = run.result()
@@ -71,12 +70,13 @@ def search_on_ray(run: SearchRun, *, cluster: ClusterConfig, on_trial: Callable[
     return trials
 
 
-def _search(run: SearchRun, *, threads: int, gpus: float, on_trial: Callable[[Trial], None]) -> None:
+def _search(run: SearchRun, *, room: ClusterConfig, on_trial: Callable[[Trial], None]) -> None:
     from ray import tune
 
     shutil.rmtree(run.folder / _TUNE, ignore_errors=True)
+    trial = tune.with_parameters(_trial, run=run, threads=room.threads_per_worker)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial, run=run, threads=threads), {"cpu": 1, "gpu": gpus}),
+        tune.with_resources(trial, {"cpu": room.cpus_each, "gpu": gpus_per_worker(room)}),
         param_space={name: _domain(name, run.space) for name in sorted(run.space)},
         tune_config=_tune_config(run.plan),
         run_config=tune.RunConfig(
@@ -189,7 +189,7 @@ def _trial(config: Mapping[str, Any], *, run: SearchRun, threads: int) -> None:
         tune.report({"best": best, "epoch": epoch})
     if folder.ended() or (folder.bundle / "manifest.json").is_file():
         return
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads_here(threads, run.plan.concurrent))
     started: list[int] = []
 
     def on_epoch(progress: Progress, checkpoint: Path | None) -> None:

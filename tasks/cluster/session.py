@@ -22,7 +22,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -45,14 +45,15 @@ class ClusterConfig:
         address: "local" starts a Ray of our own on this machine; else the address of a running cluster ("host:6379", "ray://host:10001").
         workers: scoring actors, each with one model in memory.
         max_workers: as many there may be while shards wait and the cluster has room; None: no more than `workers`.
-        cpus_per_worker: logical CPUs that one actor reserves; below 1 several share a core.
-        threads_per_worker: a backend's CPU threads in one actor; 0 shares this machine's cores among the actors, and on a cluster that was
-            named takes as many as one reserves.
-        gpus_per_worker: share of a GPU that one worker reserves; None takes one if the cluster has any, shared where there are too few.
+        cpus_per_worker: logical CPUs that one worker reserves, a training one 1 at least; on a cluster that was named, one for each of its
+            `threads` at least.
+        threads_per_worker: a worker's CPU threads; 0 shares this machine's cores among the actors, and on a cluster that was named takes as
+            many as `cpus_per_worker`, 1 at least; workers that train, and trials, share the CPUs of the node they are on (`threads_here`).
+        gpus_per_worker: share of a GPU that one worker reserves; None takes one where there are enough, else as many share each as need to.
         prefetch: shards that wait at an actor while it scores one.
         min_rows: with fewer rows than this, and no cluster named, score in this process: starting Ray costs 3 to 9 s.
         rows_per_shard: rows of one job; a night that was stopped resumes at the first shard that is not finished.
-        token_budget: tokens of one forward pass, padding included.
+        token_budget: tokens of one forward pass, padding included; None takes what suits the process that scores (`batch_tokens`).
         shard_tries: how often a shard is given again after its actor's process died.
         no_progress_seconds: give up when no shard has finished for so long.
         object_store_mib: size of Ray's shared memory, in MiB; shards travel by path, so little is needed.
@@ -68,7 +69,7 @@ class ClusterConfig:
     prefetch: int = 1
     min_rows: int = 5_000
     rows_per_shard: int = 2_000
-    token_budget: int = 2_048
+    token_budget: int | None = None
     shard_tries: int = 3
     no_progress_seconds: float = 900.0
     object_store_mib: int = 256
@@ -77,8 +78,9 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         """Refuse values that Ray would only hang on."""
         for name in ("workers", "cpus_per_worker", "rows_per_shard", "token_budget", "no_progress_seconds", "prefetch"):
-            if getattr(self, name) <= 0:
-                raise Fatal(f"cluster.{name} is {getattr(self, name)}; allowed: greater than 0")
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise Fatal(f"cluster.{name} is {value}; allowed: greater than 0")
         if self.most_workers < self.workers:
             raise Fatal(f"cluster.max_workers is {self.max_workers}; allowed: cluster.workers ({self.workers}) or more")
         for name in ("threads_per_worker", "min_rows", "shard_tries"):
@@ -98,14 +100,37 @@ class ClusterConfig:
         return self.max_workers or self.workers
 
     @property
+    def cpus_each(self) -> float:
+        """Logical CPUs that one worker reserves; those of a Ray of our own are only numbers, those of another cluster are cores."""
+        return self.cpus_per_worker if self.local else max(self.cpus_per_worker, self.threads())
+
+    @property
     def reserved_cpus(self) -> float:
         """Logical CPUs that the workers reserve together: all there may be on this machine, the fewest on a cluster that may grow."""
-        return (self.most_workers if self.local else self.workers) * self.cpus_per_worker
+        return (self.most_workers if self.local else self.workers) * self.cpus_each
 
     def threads(self) -> int:
-        """CPU threads of one worker."""
-        share = len(os.sched_getaffinity(0)) / self.most_workers if self.local else self.cpus_per_worker
-        return self.threads_per_worker or max(1, int(share))
+        """CPU threads of one actor that scores."""
+        if self.threads_per_worker or not self.local:
+            return self.threads_per_worker or max(1, int(self.cpus_per_worker))
+        from models.backends.machine import cores
+
+        return max(1, cores() // self.most_workers)
+
+    def batch_tokens(self) -> int:
+        """The token budget of this process: the one given, else what suits its GPU or its CPU."""
+        from models.batching import default_budget
+
+        return self.token_budget or default_budget()
+
+    def at_most(self, workers: int) -> ClusterConfig:
+        """The same with no more workers than there is work for, so that these share what there is."""
+        most = min(self.most_workers, workers)
+        return replace(self, workers=min(self.workers, most), max_workers=most)
+
+    def training(self, workers: int) -> ClusterConfig:
+        """The same for so many workers that train, or trials at once."""
+        return replace(self, workers=workers, max_workers=None, cpus_per_worker=max(1.0, self.cpus_per_worker))
 
 
 @contextmanager
@@ -140,8 +165,21 @@ def gpus_per_worker(config: ClusterConfig) -> float:
         return config.gpus_per_worker
     import ray
 
-    gpus = float(ray.cluster_resources().get("GPU", 0.0))
-    return 0.0 if gpus == 0 else min(1.0, math.floor(100 * gpus / config.most_workers) / 100)
+    gpus = int(ray.cluster_resources().get("GPU", 0.0))
+    return math.floor(100 / math.ceil(config.most_workers / gpus)) / 100 if gpus else 0.0
+
+
+def threads_here(given: int, beside: int) -> int:
+    """CPU threads of a worker, called by it: those given, else (0) its share of the CPUs of its node, on which no more than `beside` work."""
+    if given:
+        return given
+    import ray
+
+    from models.backends.machine import cores
+
+    me = ray.get_runtime_context().get_node_id()
+    counted = next((node["Resources"].get("CPU", 1.0) for node in ray.nodes() if node["NodeID"] == me), 1.0)
+    return max(1, min(cores(), int(counted)) // beside)
 
 
 def _start(config: ClusterConfig, temp_dir: str) -> None:
@@ -194,8 +232,8 @@ def _without_api_server() -> Iterator[None]:
 def _check_room(config: ClusterConfig, cpus: float) -> None:
     if cpus < config.reserved_cpus:
         raise Fatal(
-            f"the workers of {config.cpus_per_worker} CPUs need {config.reserved_cpus} logical CPUs; "
-            f"the running Ray has {cpus}: lower cluster.workers or cluster.cpus_per_worker"
+            f"the workers of {config.cpus_each} CPUs need {config.reserved_cpus} logical CPUs; "
+            f"the running Ray has {cpus}: lower cluster.workers, cluster.cpus_per_worker or cluster.threads_per_worker"
         )
 
 

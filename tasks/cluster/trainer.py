@@ -8,7 +8,6 @@ Not covered: sharded parameters (FSDP), elastic numbers of workers, object store
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from data_contracts.errors import NightdeskError, Retriable
 from tasks.cluster.progress import PROGRESS, follow
-from tasks.cluster.session import ClusterConfig, session
+from tasks.cluster.session import ClusterConfig, session, threads_here
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,14 +77,14 @@ def run_on_ray(
         NightdeskError: whatever of ours a worker raised, such as a refused recipe.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    room = dataclasses.replace(cluster, workers=run.workers, max_workers=None, cpus_per_worker=1.0)
+    room = cluster.training(run.workers)
     with session(room):
-        _fit(loop, run, threads=room.threads(), say=say)
+        _fit(loop, run, room=room, say=say)
     _sweep(run.folder, outcome)
 
 
 def _fit(
-    loop: Callable[[Mapping[str, Any]], None], run: Run, *, threads: int, say: Callable[[dict[str, Any]], None]
+    loop: Callable[[Mapping[str, Any]], None], run: Run, *, room: ClusterConfig, say: Callable[[dict[str, Any]], None]
 ) -> None:
     import ray
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
@@ -94,9 +93,11 @@ def _fit(
     use_gpu = float(ray.cluster_resources().get("GPU", 0.0)) >= run.workers
     trainer = TorchTrainer(
         loop,
-        train_loop_config={"run": run, "threads": threads},
+        train_loop_config={"run": run, "threads": room.threads_per_worker},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=run.workers, use_gpu=use_gpu),
+        scaling_config=ScalingConfig(
+            num_workers=run.workers, use_gpu=use_gpu, resources_per_worker={"CPU": room.cpus_each}
+        ),
         run_config=RunConfig(
             name=run.name,
             storage_path=str(run.storage.absolute()),
@@ -131,15 +132,15 @@ def _causes(failed: BaseException) -> list[BaseException]:
 
 @contextmanager
 def at_work(threads: int) -> Iterator[Worker]:
-    """Called by a loop: threads and GPU are set, and the checkpoint is there for the length of the block."""
+    """Called by a loop: threads (0: its share of its node's) and GPU are set, and the checkpoint is there for the length of the block."""
     import ray.train
     import torch
     from ray.train.torch import get_device
 
-    torch.set_num_threads(threads)
+    context = ray.train.get_context()
+    torch.set_num_threads(threads_here(threads, context.get_local_world_size()))
     if torch.cuda.is_available():
         torch.cuda.set_device(get_device())
-    context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     wrap = _alone if world == 1 else joined
     checkpoint = ray.train.get_checkpoint()

@@ -108,6 +108,7 @@ def test_a_temporary_directory_that_sockets_would_not_fit_in_is_refused(tmp_path
         {"workers": 0},
         {"max_workers": 1},
         {"prefetch": 0},
+        {"token_budget": 0},
         {"rows_per_shard": 0},
         {"min_rows": -1},
         {"object_store_mib": 10},
@@ -116,14 +117,6 @@ def test_a_temporary_directory_that_sockets_would_not_fit_in_is_refused(tmp_path
 def test_impossible_settings_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(Fatal, match="allowed"):
         ClusterConfig(**wrong)  # type: ignore[arg-type]
-
-
-def test_the_cores_are_shared_among_as_many_workers_as_there_may_be() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert ClusterConfig(workers=1).threads() == cores
-    assert ClusterConfig(workers=1, max_workers=2 * cores).threads() == 1
-    assert ClusterConfig(workers=1, threads_per_worker=7).threads() == 7
-    assert ClusterConfig(address="ray://head:10001", workers=9, cpus_per_worker=3).threads() == 3
 
 
 # Training
