@@ -13,7 +13,9 @@ import pytest
 
 from data_contracts.errors import Fatal
 from models.bundle import BundleRefused
+from tasks.backends import BackendConfig
 from tasks.cluster import ClusterConfig, NoProgress, ScoringJob, WorkersLost, score_on_ray, session
+from tasks.cluster.scoring import Scorer
 from tasks.lake import Lake
 from tasks.score import score
 from tasks.shards import Shard
@@ -179,6 +181,16 @@ def test_an_error_in_a_shard_comes_out_as_itself(ray_running: None, tmp_path: Pa
 def test_a_model_that_cannot_be_opened_is_refused_as_in_this_process(ray_running: None, tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="is no bundle"):
         list(score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tmp_path)))
+
+
+def test_a_worker_takes_a_named_backend_only_if_it_agreed_on_a_machine_like_its_own(
+    tmp_path: Path, tiny_bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing has been tried here, as on a worker of another kind than the driver's."""
+    for name, taken in (("torch-bf16", "torch"), ("torch", "torch"), ("auto", "auto")):
+        scorer = Scorer(replace(job(tmp_path, tiny_bundle), backend=BackendConfig(name=name)))
+        assert scorer._backend() == taken
+    assert "torch-bf16 has not been held against float32 on this kind of machine" in caplog.text
 
 
 def test_scoring_that_stands_still_is_given_up(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
