@@ -26,6 +26,7 @@ import pyarrow as pa
 from data_contracts.errors import Fatal
 from models.backends import REFERENCE, open_backend
 from models.bundle import Bundle, BundleRefused, load
+from models.freed import give_back
 from models.passes import Asked
 from models.prediction import Prediction, joined_tables, nothing, predicted
 from models.reader import Read, Reader
@@ -165,7 +166,9 @@ class Predictor:
             return chunk, nothing(chunk.ids[0].type)
         parts = zip(self._readings(asked.reads), asked.said, strict=True)
         answered = [scorer.answer(read, said) for (scorer, read), said in parts]
-        return chunk, predicted(pa.chunked_array(chunk.ids), answered, chunk.unread)
+        found = predicted(pa.chunked_array(chunk.ids), answered, chunk.unread)
+        give_back()
+        return chunk, found
 
 
 def digest_of(bundles: Sequence[Bundle]) -> str:
