@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,13 +65,38 @@ def score(predictor: Predictor, path: Path, output: Path) -> Done:
     """Score a file's rows into articles.parquet and mentions.parquet in a directory."""
     rows = tokens = 0
     with ExitStack() as open_files:
-        writers: dict[str, pq.ParquetWriter] = {}
+        files: dict[str, _Groups] = {}
         for found in predictor.stream(batches(path)):
             for name, part in (("articles", found.articles), ("mentions", found.mentions)):
-                if name not in writers:
-                    file = pq.ParquetWriter(output / f"{name}.parquet", part.schema)
-                    writers[name] = open_files.enter_context(file)
-                writers[name].write_table(part)
+                if name not in files:
+                    files[name] = open_files.enter_context(_Groups(output / f"{name}.parquet", part.schema))
+                files[name].write(part)
             rows += found.articles.num_rows
             tokens += pc.sum(found.articles["tokens_scored"]).as_py() or 0
     return Done(rows, tokens)
+
+
+class _Groups:
+    """A file written in row groups of _ROWS rows at least: what a writer has to remember of each until it ends is more than a row's scores."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.file = pq.ParquetWriter(path, schema)
+        self.parts: list[pa.Table] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self.file.close()
+
+    def write(self, part: pa.Table) -> None:
+        """Keep some rows, and write those kept where they are enough."""
+        self.parts.append(part)
+        if sum(one.num_rows for one in self.parts) >= _ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.parts:
+            self.file.write_table(pa.concat_tables(self.parts))
+        self.parts = []
