@@ -3,15 +3,22 @@
 from types import SimpleNamespace
 
 import pytest
-import ray
 import torch
 
 from models.backends import machine
 from models.batching import CPU_TOKENS, GPU_TOKENS
 from tasks.cluster import ClusterConfig
-from tasks.cluster.session import gpus_per_worker, threads_here
+from tasks.cluster.session import _switches, gpus_per_worker, threads_here
+from tasks.switches import switched
 
 NAMED = "ray://head:10001"
+
+
+@pytest.fixture(autouse=True)
+def ray_as_a_session_imports_it() -> None:
+    """Ray reads its switches once in a process, when it is first imported; without them no session could start in this one."""
+    with switched(_switches(ClusterConfig())):
+        import ray  # noqa: F401
 
 
 @pytest.fixture
@@ -62,8 +69,8 @@ def test_a_worker_that_trains_shares_the_cpus_of_its_node(
 ) -> None:
     """As many as Ray counts there, but no more than the process may use: a Ray of our own counts some that are not there."""
     nodes = [{"NodeID": "other", "Resources": {"CPU": 2.0}}, {"NodeID": "mine", "Resources": {"CPU": cpus}}]
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "mine"))
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "mine"))
     assert threads_here(given, beside) == threads
 
 
@@ -74,7 +81,7 @@ def test_a_worker_that_trains_shares_the_cpus_of_its_node(
 def test_workers_share_gpus_so_that_all_have_a_place(
     monkeypatch: pytest.MonkeyPatch, workers: int, gpus: float, share: float
 ) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"GPU": gpus} if gpus else {})
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": gpus} if gpus else {})
     assert gpus_per_worker(ClusterConfig(workers=workers)) == share
     assert not gpus or int(gpus) * int(1 / share) >= workers
     assert gpus_per_worker(ClusterConfig(workers=workers, gpus_per_worker=0.2)) == 0.2
