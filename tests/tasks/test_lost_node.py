@@ -33,6 +33,9 @@ def cluster() -> Iterator[Any]:
 
         folder = tempfile.mkdtemp(prefix="nd-", dir="/tmp")
         place = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 << 20, "include_dashboard": False}
+        Path(tempfile.gettempdir(), "ray").mkdir(
+            exist_ok=True
+        )  # where Ray notes a head's address, without making the folder
         with _without_api_server():
             nodes = Cluster(initialize_head=True, head_node_args={**place, "num_cpus": 0, "temp_dir": folder})
             for _ in range(2):
