@@ -24,11 +24,10 @@ from flows.showing import bars
 from flows.wiring import backend_of
 from models.batching import drawn
 from models.engine import Predictor
-from tasks.backends import settle_backends
+from tasks.backends import TEXTS, settle_backends
 from tasks.registry import Registry
 
 CHUNK_ROWS = 512
-SAMPLED = 256  # texts that a backend is tried on
 ALLOWED = 'allowed: {"id", "title", "body"}'
 
 
@@ -82,7 +81,7 @@ def score_file(source: Path, output: Path, model: str, settings: Settings, *, ba
     lines, failures = read(source)
     config, token_budget = backend_of(settings, backend), settings.cluster.batch_tokens()
     if lines:
-        texts = [f"{line.title or ''}\n{line.body or ''}" for line in drawn(lines, SAMPLED)]
+        texts = [f"{line.title or ''}\n{line.body or ''}" for line in drawn(lines, TEXTS)]
         settle_backends(bundles, config, texts=texts, rows=len(lines), token_budget=token_budget)
     predictor = Predictor(bundles, token_budget=token_budget, backend=config.name, cache=config.cache)
     empty = predictor.predict(_table([], 0))

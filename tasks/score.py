@@ -33,7 +33,7 @@ from models.batching import drawn
 from models.bundle import load
 from models.engine import Prediction, Predictor, digest_of
 from models.prediction import nothing
-from tasks.backends import FLOAT32, BackendConfig, settle_backends
+from tasks.backends import FLOAT32, TEXTS, BackendConfig, settle_backends
 from tasks.cluster import ClusterConfig, ScoringJob, score_on_ray, session
 from tasks.daily import daily_of, mentions_of
 from tasks.lake import Lake, Stage
@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 REASON = "text.not_scored"
 KEY = ["article_id", "version"]
-SAMPLED = 256  # texts that a backend is tried on
 ENTITY = {
     "mention_text": "text",
     "mention_type": "type",
@@ -184,7 +183,7 @@ def _predict(
 
 def _sample(todo: pl.DataFrame) -> list[str]:
     """Some of the texts about to be scored, evenly drawn, as the engine reads them."""
-    rows = todo[drawn(range(len(todo)), SAMPLED)]
+    rows = todo[drawn(range(len(todo)), TEXTS)]
     return [f"{title or ''}\n{body or ''}" for title, body in rows.select("title", "body").iter_rows()]
 
 
