@@ -18,6 +18,7 @@ from benchmarks import parquet, texts
 from benchmarks.desk import bundles_of, desk
 from benchmarks.figure import Figure, against, command, rates, reading, start
 from benchmarks.pipelines import Pipelines
+from models.batching import drawn
 
 PEER_ROWS = 193
 
@@ -34,13 +35,13 @@ def measure(
 ) -> Figure:
     """Tokens a second of `rows` articles, of all where that is 0."""
     given = texts.articles(data, rows)
-    drawn = given[:: max(1, len(given) // peer_rows)][:peer_rows] if peer_rows else given
+    some = drawn(given, peer_rows or len(given))
     held = desk(bundles_of(model, home), backend, texts=given, labelled=texts.labelled(data), home=home)
     peer = Pipelines(held.bundles)
-    most = peer.tokens([texts.joined(one) for one in drawn])
+    most = peer.tokens([texts.joined(one) for one in some])
     with tempfile.TemporaryDirectory() as folder:
         ours_file = parquet.write(given, Path(folder) / "texts.parquet")
-        peer_file = parquet.write(drawn, Path(folder) / "drawn.parquet")
+        peer_file = parquet.write(some, Path(folder) / "drawn.parquet")
         all_ours = parquet.score(held.predictor, ours_file, Path(folder))
 
         def theirs() -> int:
@@ -59,11 +60,11 @@ def measure(
         reach="ratio >= 12",
         also={
             "articles": len(given),
-            "articles_of_the_peer": len(drawn),
+            "articles_of_the_peer": len(some),
             "tokens_an_article": all_ours.tokens / len(given),
-            "tokens_an_article_of_the_peer": most / len(drawn),
+            "tokens_an_article_of_the_peer": most / len(some),
             "articles_per_second": median(values["ours"]) * len(given) / all_ours.tokens,
-            "articles_per_second_of_the_peer": median(values["peer"]) * len(drawn) / most,
+            "articles_per_second_of_the_peer": median(values["peer"]) * len(some) / most,
             "backend": held.backend,
         },
         notes=["ours reads every article to its end; the peer truncates at 512 tokens, special ones included"],

@@ -21,19 +21,18 @@ from models.backends import Backend, open_backend
 from models.backends.agreement import CheckSet
 from models.backends.auto import Choice, settle
 from models.backends.exports import FOLDER
+from models.batching import drawn
 from models.bundle import Bundle, load
-from models.contamination import part
 from models.encoder import DEFAULT_TRUNK
 from models.engine import Predictor
-from models.heads import head_class
 from models.recipe import TaskData, recipe_for
 from models.sharing import together
 from models.training import fit
+from tasks.backends import TEXTS, unlearnt
 
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 2048
-_SAMPLED = 256  # texts that a backend is tried on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +61,14 @@ def desk(
     """
     loaded = [load(path) for path in paths]
     bundles = tuple(together(loaded))
-    drawn = [joined(text) for text in texts[:: max(1, len(texts) // _SAMPLED)][:_SAMPLED]]
-    checks = tuple(CheckSet(examples=_fresh(bundle, labelled), texts=drawn) for bundle in bundles)
+    some = [joined(text) for text in drawn(texts, TEXTS)]
+    checks = tuple(
+        CheckSet(
+            examples={task: unlearnt(bundle, task, [labelled[task]]) for task in bundle.heads if task in labelled},
+            texts=some,
+        )
+        for bundle in bundles
+    )
     choices = tuple(
         settle(bundle, check, wanted=backend, token_budget=TOKEN_BUDGET, cache=home)
         for bundle, check in zip(bundles, checks, strict=True)
@@ -120,14 +125,3 @@ def _linked(source: str, target: str) -> None:
         os.link(Path(source).resolve(), target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _fresh(bundle: Bundle, labelled: Mapping[str, Path]) -> dict[str, Sequence[object]]:
-    """The labelled examples of a bundle's tasks, without those that it has learnt where there are others."""
-    given = examples({task: labelled[task] for task in bundle.heads if task in labelled})
-    found = {}
-    for task, some in given.items():
-        head = head_class(task)(1, bundle.manifest.head_options())
-        fresh = part([head.text(one) for one in some], bundle.learnt()).fresh
-        found[task] = [some[place] for place in fresh] or some
-    return found

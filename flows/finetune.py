@@ -23,11 +23,11 @@ from flows.forms import LabelledForm, RecipeForm
 from flows.settings import SAMPLE, Settings, load, quiet
 from flows.wiring import backend_of
 from tasks import output as outputs
-from tasks.backends import settle_champions
 from tasks.cluster import ClusterConfig
 from tasks.evaluate import evaluate
 from tasks.promote import Decision, promote
 from tasks.registry import Registry
+from tasks.settle import settle_champions
 from tasks.shadow import Shadow, shadow
 from tasks.train import LabelledFiles, Trained, train
 

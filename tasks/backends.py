@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from data_contracts.labelled import Example, read_labelled
-from tasks.step import step
 
 if TYPE_CHECKING:
     from models.backends.auto import Choice
@@ -91,7 +90,7 @@ def settle_backends(
             )
             settled.append(REFERENCE)
             continue
-        examples = {task: _examples(bundle, task, config.labelled.get(task, ())) for task in bundle.heads}
+        examples = {task: unlearnt(bundle, task, config.labelled.get(task, ())) for task in bundle.heads}
         check = CheckSet(examples=examples, texts=texts)
         try:
             choice = settle(bundle, check, wanted=config.name, token_budget=token_budget, cache=config.cache)
@@ -106,43 +105,17 @@ def settle_backends(
     return "+".join(settled if len(set(settled)) > 1 else settled[:1])
 
 
-@step("try backends")
-def settle_champions(
-    bundles: Sequence[Path], config: BackendConfig, *, train: Mapping[str, Sequence[str]], token_budget: int
-) -> str:
-    """Settle what computes new champions on the dev files that chose them (`config.labelled`), which say more than the shipped ones.
-
-    Eight bits are calibrated on texts of their training files. Returns and raises as `settle_backends` does.
-    """
-    from models.batching import drawn
-    from models.bundle import load
-
-    read = [
-        _head(bundle, task).text(example)
-        for bundle in map(load, bundles)
-        for task in bundle.heads
-        for path in train.get(task, ())
-        for example in read_labelled(Path(path), task).examples
-    ]
-    if not read:
-        logger.info(
-            "no text of the training files is read as one of a head, so what computes the models is settled by a night"
-        )
-        return ""
-    return settle_backends(bundles, config, texts=drawn(read, TEXTS), token_budget=token_budget)
-
-
-def _examples(bundle: Bundle, task: str, paths: Sequence[Path]) -> Sequence[Example]:
-    """A task's labelled examples, without those that the bundle has learnt where there are others."""
+def unlearnt(bundle: Bundle, task: str, paths: Sequence[Path]) -> Sequence[Example]:
+    """A task's labelled examples in some files, without those that the bundle has learnt where there are others."""
     from models.contamination import part
 
     given = [example for path in paths for example in read_labelled(path, task).examples]
-    head = _head(bundle, task)
+    head = head_of(bundle, task)
     fresh = part([head.text(example) for example in given], bundle.learnt()).fresh
     return [given[place] for place in fresh] or given
 
 
-def _head(bundle: Bundle, task: str) -> Head:
+def head_of(bundle: Bundle, task: str) -> Head:
     """A head of the bundle's kind, to read its examples with."""
     from models.heads import head_class
 

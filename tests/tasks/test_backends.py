@@ -17,9 +17,10 @@ from models.bundle import Bundle
 from models.bundle import load as load_bundle
 from models.contamination import text_hashes
 from tasks import backends
-from tasks.backends import BackendConfig, BackendName, settle_backends, settle_champions
+from tasks.backends import BackendConfig, BackendName, settle_backends
 from tasks.cluster import ClusterConfig
 from tasks.score import score
+from tasks.settle import settle_champions
 
 LABELLED = {task: (SAMPLE / "labelled" / f"{task}.dev.jsonl",) for task in ("sentiment", "ner")}
 TEXTS = ["profit of the bank rises", "the river falls on monday"]
