@@ -112,7 +112,7 @@ def test_a_killed_actor_loses_and_doubles_nothing(
     stage, killed = Lake.open(str(tmp_path / "ray")).stage(NIGHT), []
 
     def kill() -> None:
-        wait_for(lambda: any(name.startswith("shards/scored") for name in stage.names()))
+        wait_for(lambda: any(name.endswith("-articles") for name in stage.names()))
         killed.append(children("ray::MapWorker")[0])
         os.kill(killed[0], signal.SIGKILL)
 
@@ -158,7 +158,7 @@ def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
     stage = Lake.open(str(tmp_path)).stage(NIGHT)
 
     def kill() -> None:
-        wait_for(lambda: any(name.startswith("shards/scored") for name in stage.names()))
+        wait_for(lambda: any(name.endswith("-articles") for name in stage.names()))  # the last that a shard writes
         for pid in children("ray::MapWorker"):
             os.kill(pid, signal.SIGKILL)
 
