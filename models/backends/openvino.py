@@ -98,7 +98,8 @@ def open_backend(
     }
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-        options["ENABLE_CPU_PINNING"] = False  # else every process of a machine pins its threads to the same first cores
+        # else every process of a machine pins its threads to the same first cores
+        options["ENABLE_CPU_PINNING"] = False
     return OpenVinoBackend(name, bundle, core.compile_model(str(exported / "model.xml"), "CPU", options))
 
 
