@@ -2,10 +2,13 @@
 
 from tasks.lake.errors import (
     BadName,
+    ClockBehind,
+    FileMissing,
     LakeDamaged,
     LakeFull,
     LakeMissing,
     LakeReadOnly,
+    LakeRefused,
     LakeTooNew,
     LakeUnreachable,
     NightLocked,
@@ -16,11 +19,14 @@ from tasks.lake.stage import Partition, Stage
 
 __all__ = [
     "BadName",
+    "ClockBehind",
+    "FileMissing",
     "Lake",
     "LakeDamaged",
     "LakeFull",
     "LakeMissing",
     "LakeReadOnly",
+    "LakeRefused",
     "LakeTooNew",
     "LakeUnreachable",
     "NightLocked",

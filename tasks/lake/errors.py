@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from data_contracts.errors import Fatal, Retriable
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
 UNREACHABLE = frozenset({"ConnectionError", "HTTPClientError", "TimeoutError"})
 BUSY = frozenset({errno.EBUSY, errno.ETIMEDOUT, errno.EAGAIN})
 NOT_ALLOWED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -26,12 +27,20 @@ class LakeReadOnly(Fatal):
     """The lake can be read but not written by this process."""
 
 
+class LakeRefused(Fatal):
+    """The store does not let this process read: no credentials, or not the right ones."""
+
+
 class LakeMissing(Fatal):
     """The bucket that the lake should lie in does not exist; it is never made here, for its name may be a slip."""
 
 
 class LakeUnreachable(Retriable):
     """The store did not answer, or not in time."""
+
+
+class ClockBehind(Fatal):
+    """The machine's clock is far behind the lake's last commit."""
 
 
 class LakeTooNew(Fatal):
@@ -44,6 +53,10 @@ class LakeDamaged(Fatal):
 
 class SchemaChanged(Fatal):
     """A table's columns changed in a way its readers would not survive; only nullable columns may be added."""
+
+
+class FileMissing(Fatal):
+    """There is no free file of that name."""
 
 
 class BadName(Fatal):
@@ -70,11 +83,27 @@ def explained(path: str) -> Iterator[None]:
 
 @contextmanager
 def reached(path: str) -> Iterator[None]:
-    """Turn "no answer" of a store's client into `LakeUnreachable`; told by the names of its classes, for each has its own."""
+    """Turn "no answer" and "no credentials" of a store's client into ours; told by the names of its classes, for each has its own."""
     try:
         yield
     except Exception as error:
         kinds = {kind.__name__ for kind in type(error).__mro__}
+        if kinds & NO_CREDENTIALS:
+            raise LakeRefused(
+                f"{path} asks for credentials: {error}; they come from the environment of the process"
+            ) from error
         if kinds & UNREACHABLE or (isinstance(error, OSError) and error.errno in BUSY):
             raise LakeUnreachable(f"no answer for {path}: {error}") from error
         raise
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """As `reached`, and turn "not allowed" of a store that is read into `LakeRefused`."""
+    try:
+        with reached(path):
+            yield
+    except PermissionError as error:
+        raise LakeRefused(
+            f"{path} may not be read: {error}; check the credentials in the environment and what they allow"
+        ) from error

@@ -15,21 +15,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from data_contracts.errors import Fatal
+from tasks.context import about
 from tasks.lake import layout, names, parquet
-from tasks.lake.errors import LakeDamaged
-from tasks.lake.log import Commit, Entry, Log
+from tasks.lake.errors import ClockBehind, FileMissing, LakeDamaged
+from tasks.lake.log import Commit, Entry, Log, read_log
 from tasks.lake.schemas import conformed, read_as, schema_of
 from tasks.lake.stage import Partition, Stage
 from tasks.lake.store import Store, open_store
 
 log = logging.getLogger(__name__)
+
+CLOCK_SKEW = timedelta(minutes=5)  # so far apart may the clocks of two machines be that write to one lake
 
 
 def utc_now() -> datetime:
@@ -43,7 +46,6 @@ class Lake:
     def __init__(self, store: Store, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._store = store
         self._clock = clock
-        self._seen: dict[str, Commit] = {}
         self.root: str = store.root
         self.filesystem: AbstractFileSystem = store.filesystem
         layout.require_known(store)
@@ -52,6 +54,20 @@ class Lake:
     def open(cls, url_or_path: str, *, clock: Callable[[], datetime] = utc_now) -> Lake:
         """The lake at a local path or any URL that fsspec or pyarrow knows; an empty one where nothing is yet."""
         return cls(open_store(url_or_path), clock=clock)
+
+    def now(self, *, at_most_behind: timedelta | None = None) -> datetime:
+        """The machine's clock; just after the last commit where it is behind, so that nothing looks older than what was known before it.
+
+        Raises:
+            ClockBehind: it is further behind than `at_most_behind`.
+        """
+        time, clock = self._time_after(self._log()), self._clock()
+        if at_most_behind is not None and time - clock > at_most_behind:
+            raise ClockBehind(
+                f"the clock of this machine says {clock:%Y-%m-%d %H:%M} UTC, but the last commit of the lake {self.root} was made at "
+                f"{time:%Y-%m-%d %H:%M}; set the clock right. Where that commit's clock ran ahead, run nights by their dates: that goes on"
+            )
+        return time
 
     # Writing
 
@@ -68,7 +84,8 @@ class Lake:
 
         With `publish` False they are kept: read through the log, but not where readers glob, until a later commit
         publishes them.
-        A table without rows is a file without rows, so that an empty night can be seen.
+        A table without rows is a file without rows, so that an empty night can be seen. Raises `NightLocked`, and commits nothing, where
+        this process held the lock of the night and may have lost it.
         """
         names.run_name(run_id)
         ready = {names.table_name(name): conformed(name, table) for name, table in tables.items()}
@@ -83,21 +100,38 @@ class Lake:
             commit = self._record(ready, before, night=night, run_id=run_id, publish=publish)
             if publish:
                 self._publish(commit, commit.tables)
+        for entry in commit.tables:
+            with about(night=night, table=entry.table):
+                done = "published" if publish else "kept"
+                log.info("%s %s of night %s: %d rows, %d bytes", done, entry.table, night, entry.rows, entry.bytes)
         return [self._partition(commit, entry) for entry in commit.tables]
 
     def repair(self) -> list[Partition]:
-        """Publish what is committed and not (or not rightly) in place, remove what dead runs left; then a repeat is idle."""
+        """Publish what is committed and not (or not rightly) in place, remove what dead runs left; then a repeat is idle.
+
+        On a remote store runs commit meanwhile. What is not in place because one has just brought something newer is left to that run; and once
+        all is copied, the log is read again and what is newer copied in its turn, so that the newest stays. What remains: of a night that was
+        not in place, what a run brings during the copying may be out of sight until that ends; where it is killed, until the next repair.
+        """
         if not layout.require_known(self._store):
             return []
+        done: dict[str, tuple[Commit, Entry]] = {}
         with self._store.writing():
-            now = self._log()
-            wanted = {names.published(table, night): held for (table, night), held in now.latest_published().items()}
-            missing = self._store.unpublished({target: entry.path for target, (_, entry) in wanted.items()})
-            for commit, entry in (wanted[target] for target in missing):
-                self._publish(commit, (entry,))
-                log.warning("repaired %s of night %s from commit %s", entry.table, commit.night, commit.name)
-            self._sweep(now, self._store.find(names.OBJECTS))
-        return [self._partition(commit, entry) for commit, entry in (wanted[target] for target in missing)]
+            before = self._wanted()
+            missing = self._store.unpublished({target: entry.path for target, (_, entry) in before.items()})
+            now = self._wanted()
+            todo = {target: before[target] for target in missing if now.get(target) == before[target]}
+            while todo:
+                for commit, entry in todo.values():
+                    with about(night=commit.night, table=entry.table):
+                        self._publish(commit, (entry,))
+                        log.warning("repaired %s of night %s from commit %s", entry.table, commit.night, commit.name)
+                done |= todo
+                todo = {target: held for target, held in self._wanted().items() if held != done.get(target, held)}
+            self._sweep(self._log(), self._store.find(names.OBJECTS))
+            for path in self._store.end_uploads():
+                log.warning("ended the upload of %s, left by a run that did not finish", self._store.address(path))
+        return [self._partition(commit, entry) for commit, entry in done.values()]
 
     def stage(self, night: date) -> Stage:
         """The workbench of `night`."""
@@ -120,10 +154,10 @@ class Lake:
         return None if data is None else data.decode()
 
     def read_file(self, relative: str) -> bytes:
-        """The bytes of a free file."""
+        """The bytes of a free file; raises `FileMissing` where there is none."""
         data = self._store.read(names.free_file(relative))
         if data is None:
-            raise Fatal(f"there is no file {self._store.address(relative)}")
+            raise FileMissing(f"there is no file {self._store.address(relative)}")
         return data
 
     def files(self, table: str, *, nights: Collection[date] | None = None, as_of: datetime | None = None) -> list[str]:
@@ -141,6 +175,14 @@ class Lake:
     def published(self, night: date) -> bool:
         """True when a publishing commit of `night` exists."""
         return any(commit.publish and commit.night == night for commit in self._log().commits)
+
+    def published_nights(self) -> list[date]:
+        """The nights that readers find, those with a publishing commit, in order."""
+        return sorted({commit.night for commit in self._log().commits if commit.publish})
+
+    def commits(self) -> tuple[Commit, ...]:
+        """The log: every commit, oldest first."""
+        return self._log().commits
 
     def shows(self, table: str, night: date) -> bool:
         """True when readers find the last commit of `table` for `night`, and not an older one or none."""
@@ -173,12 +215,21 @@ class Lake:
         found = self._log().as_of(as_of).latest(names.table_name(table))
         return [entry for night, entry in found.items() if wanted is None or night in wanted]
 
+    def _time_after(self, before: Log) -> datetime:
+        """The clock, or a moment after the last commit where that is later; says so where clocks may not differ so much."""
+        clock = self._clock()
+        time = before.next_time(clock)
+        if time - clock > CLOCK_SKEW:
+            text = "the clock of this machine is %s behind the last commit of %s; what is written now is dated after it"
+            log.warning(text, time - clock, self.root)
+        return time
+
     def _log(self) -> Log:
-        """The whole log; records never change, so each is read once."""
-        there = [path for path in self._store.find(names.COMMITS) if path.endswith(".json")]
-        for path, data in self._store.read_many([path for path in there if path not in self._seen]).items():
-            self._seen[path] = Commit.from_json(data, self._store.address(path))
-        return Log.of(self._seen[path] for path in there)
+        return read_log(self._store)
+
+    def _wanted(self) -> dict[str, tuple[Commit, Entry]]:
+        """Where readers look -> what the log says that they should find there."""
+        return {names.published(*key): held for key, held in self._log().latest_published().items()}
 
     def _record(
         self, tables: Mapping[str, pa.Table], before: Log, *, night: date, run_id: str, publish: bool
@@ -191,8 +242,9 @@ class Lake:
                     self._write_object(name, table, before.latest(name).get(night), night=night, run_id=run_id)
                 )
             commit = Commit(
-                time=before.next_time(self._clock()), run_id=run_id, night=night, publish=publish, tables=tuple(entries)
+                time=self._time_after(before), run_id=run_id, night=night, publish=publish, tables=tuple(entries)
             )
+            self._store.require_lock(names.night_lock(night))
             self._store.write(names.commit_file(commit.name), commit.to_json())
         except BaseException:
             self._sweep(self._log(), [entry.path for entry in entries])

@@ -142,6 +142,10 @@ class LocalStore:
             return False
         return False
 
+    def end_uploads(self) -> list[str]:
+        """None: nothing is uploaded."""
+        return []
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """One commit or repair at a time in the whole lake; waits for its turn."""
@@ -162,9 +166,13 @@ class LocalStore:
                     f"the lock {self.address(relative)} frees itself when that process ends"
                 ) from None
             owner = {"pid": os.getpid(), "host": socket.gethostname(), "run_id": run_id, "since": now.isoformat()}
-            os.truncate(file, 0)
-            os.pwrite(file, json.dumps(owner).encode(), 0)
+            with explained(self.address(relative)):
+                os.truncate(file, 0)
+                os.pwrite(file, json.dumps(owner).encode(), 0)
             yield
+
+    def require_lock(self, relative: str) -> None:
+        """Nothing: the kernel takes no lock away."""
 
     def _holder(self, relative: str) -> str:
         try:

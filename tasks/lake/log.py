@@ -3,6 +3,9 @@
 A commit names every table it brings for one night, with the immutable file, its rows, hash and columns. A later commit
 of the same table and night takes the earlier one's place; the earlier ones stay, so that a reader can ask what was
 known at a time.
+
+Records never change once they are written, so a process reads each but once, for all its instances of a lake (`read_log`): a year of nights is
+730 records, whose reading takes tenths of a second from a disk and seconds from an object store, many times a night.
 """
 
 from __future__ import annotations
@@ -11,13 +14,19 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from data_contracts.errors import Fatal
 from tasks.lake.errors import LakeDamaged
-from tasks.lake.names import commit_name
+from tasks.lake.names import COMMITS, commit_name
 from tasks.lake.parquet import Column
+from tasks.lake.store import Store
 
 TICK = timedelta(microseconds=1)
+
+_column = lru_cache(maxsize=1024)(Column)  # the same few in every record, kept once
+# a lake's root -> path -> record, as of the last look of this process; threads share it, so it is never altered, but replaced
+_read: dict[str, Mapping[str, Commit]] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +68,7 @@ class Commit:
         try:
             record = json.loads(data)
             tables = tuple(
-                Entry(**entry | {"columns": tuple(Column(**column) for column in entry["columns"])})
+                Entry(**entry | {"columns": tuple(_column(**column) for column in entry["columns"])})
                 for entry in record["tables"]
             )
             return Commit(
@@ -125,3 +134,13 @@ class Log:
     def next_time(self, now: datetime) -> datetime:
         """A time for the next commit: `now`, or just after the last one where the clock went back."""
         return max(now, self.commits[-1].time + TICK) if self.commits else now
+
+
+def read_log(store: Store) -> Log:
+    """The whole log, of which only records that this process has not read yet are fetched; one that is gone from the lake is forgotten."""
+    known = _read.get(store.root, {})
+    there = [path for path in store.find(COMMITS) if path.endswith(".json")]
+    fetched = store.read_many([path for path in there if path not in known])
+    new = {path: Commit.from_json(data, store.address(path)) for path, data in fetched.items()}
+    _read[store.root] = found = {path: known[path] if path in known else new[path] for path in there}
+    return Log.of(found.values())

@@ -3,34 +3,31 @@
 No rename is assumed and none is used: a finished local file is PUT whole, and publishing is a server-side copy, which
 readers see whole or not at all. The limits, compared with a local directory:
 
-- A night's lock is an object with its owner and a lease of 15 minutes, renewed while the run lives. After a crash the
-  night is free when the lease has run out, not at once. Clocks of the machines must agree within some minutes.
-- The lock is exact where the store has conditional PUT (AWS S3 and most of its kin, GCS, Azure); elsewhere two runs that
-  start in the same second may both believe they hold it.
-- There is no lock around a commit: runs of different nights may commit at the same time, which does no harm. Objects that
-  no commit names are removed once they are a day old, because only their age tells that no writer still needs them.
+- A night's lock is an object with its owner and a lease of 15 minutes, renewed while the run lives (`lease.py`). After a
+  crash the night is free when the lease has run out, not at once. Clocks of the machines must agree within some minutes.
+- There is no lock around a commit or a repair: runs of different nights may commit at the same time, which does no harm.
+  What a repair does beside them, `Lake.repair` says. Objects that no commit names are removed once they are a day old,
+  because only their age tells that no writer still needs them.
+- A large file is uploaded in parts and becomes visible with the last of them. What a killed writer leaves of them (S3
+  charges for it) is ended by a repair a day later.
 - A file system that is not an object store (sftp, smb) may show readers a file that is half written.
+- It needs Linux: what is about to be PUT is a file without a name, so that a killed process leaves none; /proc leads to it.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import socket
 import tempfile
-import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from fsspec import AbstractFileSystem
 
-from tasks.lake.errors import LakeDamaged, LakeMissing, LakeUnreachable, NightLocked, explained, reached
+from tasks.lake.errors import LakeMissing, explained, reached, readable
+from tasks.lake.lease import held, require_kept
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +35,6 @@ LEASE = timedelta(minutes=15)
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "r2"})
 ORPHAN_AGE = timedelta(days=1)
 TIME_KEYS = ("LastModified", "last_modified", "updated", "mtime", "created")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lease:
-    """Who holds a night, and until when (UTC) unless renewed."""
-
-    token: str
-    pid: int
-    host: str
-    run_id: str
-    since: str
-    until: str
-
-    def __str__(self) -> str:
-        return f"pid {self.pid}, host {self.host}, run_id {self.run_id or '-'}, since {self.since}, until {self.until}"
 
 
 class RemoteStore:
@@ -70,18 +52,18 @@ class RemoteStore:
 
     def open(self, relative: str) -> BinaryIO:
         """A file opened for reading at any place."""
-        with reached(self.address(relative)):
+        with readable(self.address(relative)):
             return cast(BinaryIO, self.filesystem.open(self._path(relative), "rb"))
 
     def read(self, relative: str) -> bytes | None:
         """The bytes of a file, None where there is none."""
-        with reached(self.address(relative)), suppress(FileNotFoundError, NotADirectoryError):
+        with readable(self.address(relative)), suppress(FileNotFoundError, NotADirectoryError):
             return cast(bytes, self.filesystem.cat_file(self._path(relative)))
         return None
 
     def read_many(self, relatives: list[str]) -> dict[str, bytes]:
         """The bytes of files that exist, fetched at the same time where the file system can."""
-        with reached(self.root):
+        with readable(self.root):
             found = self.filesystem.cat([self._path(relative) for relative in relatives]) if relatives else {}
         return {self._relative(path): data for path, data in found.items()}
 
@@ -91,9 +73,12 @@ class RemoteStore:
 
     @contextmanager
     def scratch(self, target: str) -> Iterator[Path]:
-        """A fresh local path to write to before `place`; removed at the end."""
-        with tempfile.TemporaryDirectory(prefix="lake-") as folder, explained(f"{folder} (for {self.address(target)})"):
-            yield Path(folder, "file")
+        """A fresh local path to write to before `place`: of a file without a name, which is gone with the block or the process."""
+        with (
+            explained(f"a temporary file in {tempfile.gettempdir()} (for {self.address(target)})"),
+            tempfile.TemporaryFile() as file,
+        ):
+            yield Path(f"/proc/self/fd/{file.fileno()}")
 
     def place(self, scratch: Path, relative: str, *, immutable: bool = False) -> None:
         """Put the finished local file `scratch` at `relative`. Nothing guards an `immutable` one but its name."""
@@ -130,6 +115,27 @@ class RemoteStore:
         times = {path: _time(infos[path]) for path in orphans if path in infos}
         return [path for path, time in times.items() if time is not None and time < limit]
 
+    def end_uploads(self) -> list[str]:
+        """On S3: end uploads in parts that were begun a day ago, and say of which files."""
+        if not self._is_s3:
+            return []
+        bucket, key, _ = self.filesystem.split_path(self._base)
+        prefix = f"{key}/" if key else ""
+        try:
+            with reached(self.root):
+                found = self.filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get(
+                    "Uploads", []
+                )
+                old = [one for one in found if one["Initiated"] < datetime.now(UTC) - ORPHAN_AGE]
+                for one in old:
+                    self.filesystem.call_s3(
+                        "abort_multipart_upload", Bucket=bucket, Key=one["Key"], UploadId=one["UploadId"]
+                    )
+        except OSError as error:  # not allowed, or not known to this store: it costs space, and no night
+            log.info("unfinished uploads to %s cannot be ended: %s", self.root, error)
+            return []
+        return [one["Key"].removeprefix(prefix) for one in old]
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Nothing: see the limits above."""
@@ -138,70 +144,44 @@ class RemoteStore:
     @contextmanager
     def lock(self, relative: str, *, night: str, run_id: str, now: datetime) -> Iterator[None]:
         """Hold the lease of a night, renewed by a thread, or raise `NightLocked` naming who holds it."""
-        mine = Lease(
-            token=uuid.uuid4().hex,
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            run_id=run_id,
-            since=now.isoformat(),
-            until=(now + self._lease).isoformat(),
-        )
-        self._take(relative, mine, night=night, now=now)
-        ended = threading.Event()
-        renewer = threading.Thread(target=self._renew, args=(relative, mine, ended), name=f"lease {night}", daemon=True)
-        renewer.start()
-        try:
+        with held(self, relative, night=night, run_id=run_id, now=now, length=self._lease):
             yield
-        finally:
-            ended.set()
-            renewer.join()
-            if (held := self._holder(relative)) is not None and held.token == mine.token:
-                self.remove(relative)
 
-    def _take(self, relative: str, mine: Lease, *, night: str, now: datetime) -> None:
-        held = self._holder(relative)
-        if held is not None and datetime.fromisoformat(held.until) <= now:
-            log.warning("the lease of night %s has run out, taking it over from %s", night, held)
-            self.remove(relative)
-        with explained(self.address(relative)), suppress(FileExistsError):
-            self._in_folder(relative, lambda path: self.filesystem.pipe_file(path, _encoded(mine), mode="create"))
-        held = self._holder(relative)
-        if held is None or held.token != mine.token:
-            raise NightLocked(
-                f"night {night} is being written by another run ({held}); wait for it or stop it: the lock "
-                f"{self.address(relative)} is free when that run ends, or once its lease has run out"
-            )
+    def require_lock(self, relative: str) -> None:
+        """Raise `NightLocked` where a lease of this process was lost or is about to run out; it is lost to every instance of the process."""
+        require_kept(self.address(relative))
 
-    def _renew(self, relative: str, mine: Lease, ended: threading.Event) -> None:
-        while not ended.wait(self._lease.total_seconds() / 3):
-            try:
-                held = self._holder(relative)
-                if held is None or held.token != mine.token:
-                    log.error("the lease %s was lost to %s", self.address(relative), held)
-                    return
-                until = (datetime.now(UTC) + self._lease).isoformat()
-                self.filesystem.pipe_file(self._path(relative), _encoded(mine, until=until))
-            except (OSError, LakeUnreachable) as error:
-                log.warning("the lease %s could not be renewed yet: %s", self.address(relative), error)
+    def tag(self, relative: str) -> str | None:
+        """What a conditional PUT over the file as it is now must name; None where the store has no such PUT, or no such file."""
+        if not self._is_s3:
+            return None
+        with readable(self.address(relative)), suppress(FileNotFoundError):
+            return str(self.filesystem.info(self._path(relative))["ETag"])
+        return None
 
-    def _holder(self, relative: str) -> Lease | None:
-        data = self.read(relative)
-        try:
-            return None if data is None else Lease(**json.loads(data))
-        except (ValueError, TypeError) as error:
-            raise LakeDamaged(f"the lock {self.address(relative)} cannot be read: {error}; remove it") from error
+    def create(self, relative: str, data: bytes) -> None:
+        """Write a small file; raises an `OSError` where it is there already and the store can tell."""
+        self._in_folder(relative, lambda path: self.filesystem.pipe_file(path, data, mode="create"))
+
+    def replace(self, relative: str, data: bytes, *, tag: str | None) -> None:
+        """Write a small file over the one of that tag; raises an `OSError` where that one is gone."""
+        condition = {} if tag is None else {"IfMatch": tag}
+        with reached(self.address(relative)):
+            self.filesystem.pipe_file(self._path(relative), data, **condition)
 
     def _infos(self, prefix: str) -> dict[str, Mapping[str, object]]:
         self.filesystem.invalidate_cache()
         found: Mapping[str, Mapping[str, object]] = {}
-        with reached(self.address(prefix)), suppress(FileNotFoundError):
+        with readable(self.address(prefix)), suppress(FileNotFoundError):
             found = self.filesystem.find(self._path(prefix), detail=True)
         return {self._relative(path): info for path, info in found.items()}
 
     def _same(self, source: Mapping[str, object] | None, target: Mapping[str, object] | None) -> bool:
-        """True when `target` was copied from `source`: as large and younger; of the same second, by content."""
+        """True when `target` was copied from `source`: as large, and with its tag or younger; of the same second, by content."""
         if source is None or target is None or source["size"] != target["size"]:
             return False
+        if source.get("ETag") and source.get("ETag") == target.get("ETag"):
+            return True
         made, copied = _time(source), _time(target)
         if made is not None and copied is not None and made != copied:
             return copied > made
@@ -221,6 +201,10 @@ class RemoteStore:
             self.filesystem.makedirs(self._path(relative).rpartition("/")[0], exist_ok=True)
             write(self._path(relative))
 
+    @property
+    def _is_s3(self) -> bool:
+        return "s3" in _protocols(self.filesystem) and hasattr(self.filesystem, "call_s3")
+
     def _path(self, relative: str) -> str:
         return f"{self._base}/{relative}".rstrip("/")
 
@@ -231,10 +215,6 @@ class RemoteStore:
 def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
     """The schemes a file system answers to."""
     return (filesystem.protocol,) if isinstance(filesystem.protocol, str) else tuple(filesystem.protocol)
-
-
-def _encoded(lease: Lease, **changed: str) -> bytes:
-    return json.dumps(asdict(lease) | changed).encode()
 
 
 def _time(info: Mapping[str, object]) -> datetime | None:

@@ -1,7 +1,8 @@
 """The workbench of one night: tables of a run in progress, under `_staging/night=D/`, seen by no reader of the lake.
 
 Each table is written whole or not at all, so a step that finds its table here may trust it. Nothing here is published:
-that is what `Lake.commit` does. Two runs of one night would share the bench; the night's lock keeps them apart.
+that is what `Lake.commit` does. Two runs of one night would share the bench; the night's lock keeps them apart, and a process that held it and
+may have lost it changes nothing here any more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.errors import Fatal
 from tasks.lake import parquet
-from tasks.lake.names import STAGING, staged
+from tasks.lake.names import STAGING, night_lock, staged
 from tasks.lake.store import Store
 
 
@@ -28,6 +29,11 @@ class Partition:
     path: str
     rows: int
 
+    @property
+    def said(self) -> str:
+        """The count in words."""
+        return f"{self.rows} {self.table.replace('_', ' ')}"
+
 
 class Stage:
     """The staged tables of one night. A name may have segments, such as `shards/0001`."""
@@ -37,10 +43,11 @@ class Stage:
         self.night = night
 
     def write(self, name: str, table: pa.Table) -> Partition:
-        """Stage `table` under `name`, in place of what was there."""
+        """Stage `table` under `name`, in place of what was there; raises `NightLocked` where this process may have lost the night's lock."""
         relative = staged(self.night, name)
         with self._store.scratch(relative) as path:
             parquet.write(table, path)
+            self._store.require_lock(night_lock(self.night))
             self._store.place(path, relative)
         return Partition(table=name, night=self.night, path=self.path(name), rows=table.num_rows)
 
@@ -70,7 +77,8 @@ class Stage:
         return self._store.address(staged(self.night, name))
 
     def clear(self, keep: Collection[str] = ()) -> None:
-        """Remove everything but the tables named in `keep`; a name also keeps what lies below it."""
+        """Remove everything but the tables named in `keep`; a name also keeps what lies below it. Raises `NightLocked` as `write` does."""
         for name in self.names():
             if not any(name == kept or name.startswith(f"{kept}/") for kept in keep):
+                self._store.require_lock(night_lock(self.night))
                 self._store.remove(staged(self.night, name))

@@ -61,11 +61,17 @@ class Store(Protocol):
     def abandoned(self, orphans: list[str]) -> list[str]:
         """What no live writer needs: of the immutable files that no commit names (`orphans`), and of unfinished ones."""
 
+    def end_uploads(self) -> list[str]:
+        """End uploads in parts that no live writer can still be at, and say of which files."""
+
     def writing(self) -> AbstractContextManager[None]:
         """Around a commit or repair: where the store can, only one at a time."""
 
     def lock(self, relative: str, *, night: str, run_id: str, now: datetime) -> AbstractContextManager[None]:
         """Hold the lock of a night, or raise `NightLocked`."""
+
+    def require_lock(self, relative: str) -> None:
+        """Raise `NightLocked` where this process holds that lock and another may have taken it meanwhile."""
 
 
 def open_store(url: str) -> Store:

@@ -1,6 +1,7 @@
 """The lake in a directory: commits, what readers see of them, and what is refused."""
 
 import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from data_contracts.catalog import contract
 from data_contracts.errors import Fatal
 from data_contracts.schema import SchemaMismatch
 from tasks.lake import BadName, Lake, Partition, SchemaChanged
+from tasks.lake.local import LocalStore
 from tests.rows import files_below, ticks
 
 NIGHT = date(2026, 11, 20)
@@ -74,6 +76,13 @@ def test_keeping_a_newer_version_leaves_the_published_one_in_place(lake: Lake) -
     assert pq.read_table(Path(lake.root, "ticks/night=2026-11-20/part-0.parquet"), partitioning=None).equals(ticks(1))
 
 
+def test_published_nights_are_those_that_readers_find(lake: Lake) -> None:
+    assert lake.published_nights() == []
+    for night, publish in ((NEXT, True), (NIGHT, True), (NEXT + timedelta(days=1), False), (NIGHT, False)):
+        lake.commit({"ticks": ticks(1)}, night=night, run_id="r1", publish=publish)
+    assert lake.published_nights() == [NIGHT, NEXT]
+
+
 def test_rewriting_a_night_leaves_other_nights_alone(lake: Lake) -> None:
     lake.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
     lake.commit({"ticks": ticks(2)}, night=NEXT, run_id="r2")
@@ -106,6 +115,31 @@ def test_commits_keep_their_order_when_the_clock_goes_back(tmp_path: Path) -> No
     lake.commit({"ticks": ticks(2)}, night=NIGHT, run_id="r1")
     assert lake.read("ticks").equals(ticks(2))
     assert Lake.open(str(tmp_path)).read("ticks").equals(ticks(2))
+
+
+def test_a_record_of_the_log_is_read_once_a_process(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, asked = LocalStore.read_many, []
+
+    def noting(store: LocalStore, relatives: list[str]) -> dict[str, bytes]:
+        asked.extend(relatives)
+        return read(store, relatives)
+
+    monkeypatch.setattr(LocalStore, "read_many", noting)
+    for night in (NIGHT, NEXT):
+        lake.commit({"ticks": ticks(1)}, night=night, run_id="r1")
+        assert night in Lake.open(lake.root).nights("ticks")
+        assert Lake.open(lake.root).nights("ticks") == lake.nights("ticks")
+    assert sorted(asked) == sorted(files_below(lake, "_commits"))
+
+
+def test_a_lake_made_again_in_the_same_place_shows_nothing_of_the_old_one(tmp_path: Path) -> None:
+    """Even where its records have the same names, as clocks that stand still give them."""
+    for value in (1, 2):
+        lake = Lake.open(str(tmp_path / "lake"), clock=lambda: NOON)
+        lake.commit({"ticks": ticks(value)}, night=NIGHT, run_id="r1")
+        assert lake.read("ticks").equals(ticks(value))
+        shutil.rmtree(lake.root)
+        assert lake.nights("ticks") == Lake.open(lake.root).nights("ticks") == []
 
 
 def test_the_same_rows_give_the_same_bytes_however_they_were_chunked(lake: Lake) -> None:

@@ -4,14 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.lake import Lake, LakeDamaged, LakeFull, LakeReadOnly, LakeTooNew, NightLocked
+from tasks.lake import ClockBehind, Lake, LakeDamaged, LakeFull, LakeReadOnly, LakeTooNew, NightLocked
 from tests.rows import files_below, ticks
 
 NIGHT = date(2026, 11, 20)
@@ -167,6 +167,20 @@ def test_a_file_size_limit_is_named_like_a_full_disk(lake: Lake) -> None:
     assert lake.nights("ticks") == []
 
 
+def test_a_disk_too_full_for_the_name_of_a_locks_holder_is_named(lake: Lake) -> None:
+    code = (
+        "import resource, sys; from datetime import date; from tasks.lake import Lake, LakeFull\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try:\n"
+        f"    with Lake.open({lake.root!r}).lock(date(2026, 11, 20)): pass\n"
+        "except LakeFull as error: sys.exit(f'full: {error}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.startswith(f"full: no space left while writing {lake.root}/_locks/night=2026-11-20"), done.stderr
+    with lake.lock(NIGHT):
+        pass
+
+
 def test_a_read_only_lake_can_be_read_and_says_so_when_written(small_disk: Path) -> None:
     lake = Lake.open(str(small_disk / "lake"))
     lake.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
@@ -179,3 +193,57 @@ def test_a_read_only_lake_can_be_read_and_says_so_when_written(small_disk: Path)
         pass
     with pytest.raises(LakeReadOnly, match="cannot write"):
         lake.stage(NIGHT).write("ticks", ticks(1))
+
+
+class Watch:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 20, 22, 15, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=365)], ids=["an hour", "a year"])
+def test_a_clock_that_was_set_back_is_told_and_the_lakes_own_time_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, back: timedelta
+) -> None:
+    watch = Watch()
+    lake = Lake.open(str(tmp_path / "lake"), clock=watch)
+    lake.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
+    first = watch.time
+    watch.time -= back
+    assert lake.now() > first, "what is written now does not look older than what was known"
+    lake.commit({"ticks": ticks(2)}, night=NIGHT, run_id="r2")
+    assert f"the clock of this machine is {back}" in caplog.text
+    assert "behind the last commit" in caplog.text
+    assert lake.read("ticks").equals(ticks(2))
+    assert lake.read("ticks", as_of=first).equals(ticks(1))
+    assert lake.files("ticks", as_of=first - timedelta(seconds=1)) == []
+    watch.time = first + timedelta(days=1)
+    lake.commit({"ticks": ticks(3)}, night=NIGHT, run_id="r3")
+    assert [commit.run_id for commit in lake.commits()] == ["r1", "r2", "r3"]
+    assert lake.read("ticks", as_of=first + timedelta(hours=1)).equals(ticks(2))
+
+
+def test_a_clock_far_behind_the_lake_is_refused_where_that_is_asked_for(tmp_path: Path) -> None:
+    watch = Watch()
+    lake = Lake.open(str(tmp_path / "lake"), clock=watch)
+    lake.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
+    watch.time -= timedelta(hours=23)
+    lake.now(at_most_behind=timedelta(days=1))
+    watch.time -= timedelta(hours=2)
+    with pytest.raises(ClockBehind, match=r"says 2026-11-19 21:15 UTC, but the last commit .* at 2026-11-20 22:15"):
+        lake.now(at_most_behind=timedelta(days=1))
+
+
+def test_a_clock_a_little_behind_that_of_another_machine_is_nothing_to_tell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = Watch()
+    lake = Lake.open(str(tmp_path / "lake"), clock=watch)
+    lake.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
+    watch.time -= timedelta(minutes=4)
+    lake.commit({"ticks": ticks(2)}, night=NIGHT, run_id="r2")
+    assert "clock" not in caplog.text
