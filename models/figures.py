@@ -55,6 +55,11 @@ class Evaluation:
         """The name of `f1`: macro_f1 or micro_f1."""
         return f"{self.average}_f1"
 
+    @property
+    def said(self) -> str:
+        """The headline figure in a line."""
+        return f"{self.task}: {self.headline} {self.f1:.4f} on {self.n} examples"
+
     def metrics(self) -> dict[str, float]:
         """The figures by name: accuracy, macro_f1 or micro_f1, precision, recall, ece, n, overlap, f1_LABEL, and what is known beyond."""
         found = {name: float(getattr(self, name)) for name in _PLAIN}

@@ -44,6 +44,11 @@ class Adapted:
     before: Mapping[str, float]
     after: Mapping[str, float]
 
+    @property
+    def said(self) -> str:
+        """The counts in a line."""
+        return f"{self.steps} steps over {self.learnt} documents, {self.held_out} held out"
+
 
 @step("adapt")
 def adapt(

@@ -56,6 +56,11 @@ class Compressed:
     plan: Plan | None
     report: CompressionReport
 
+    @property
+    def said(self) -> str:
+        """What was saved and what it cost, in a line."""
+        return self.report.sentence()
+
 
 @step("compress")
 def compress(

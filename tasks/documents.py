@@ -20,7 +20,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_contracts.errors import NightdeskError
+from data_contracts.errors import Retriable, Skippable
 from tasks.fetch import Fetcher
 from tasks.hosts import redacted
 from tasks.sources import Delivered, Item, SourceConfig, SourceFailed, Unchanged, Unreadable
@@ -96,8 +96,8 @@ def _documents(
     origin = redacted(location)
     try:
         download = fetcher.get(location)
-    except NightdeskError as error:
-        yield Unreadable(origin=origin, error=str(error))
+    except (Retriable, Skippable) as error:
+        yield Unreadable(origin=origin, error=str(error), busy=isinstance(error, Retriable))
         return
     if download.unchanged:
         yield Unchanged(origin=origin)

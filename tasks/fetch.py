@@ -14,6 +14,8 @@ deflate, FTP. One fetcher is used by one thread.
 from __future__ import annotations
 
 import ipaddress
+import logging
+import re
 import socket
 import time
 import zlib
@@ -25,7 +27,8 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from data_contracts.errors import Retriable
-from tasks.hosts import Address, FetchRefused, is_public, joined, parsed, shown
+from tasks.context import go_on, pause
+from tasks.hosts import Address, FetchRefused, is_public, joined, parsed, redacted, shown
 
 USER_AGENT = "nightdesk/0.1 (nightly news reader)"
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -105,7 +108,7 @@ class Fetcher:
         *,
         transport: httpx.BaseTransport | None = None,
         resolve: Callable[[str, int], list[str]] = resolve,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         remembered: Mapping[str, Validators] | None = None,
@@ -123,6 +126,7 @@ class Fetcher:
             wall_clock,
         )
         self._last_asked = {} if last_asked is None else last_asked
+        logging.getLogger("httpx").addFilter(_told_safely)  # it logs each request with its whole URL
         self._client: httpx.Client | None = None
 
     def close(self) -> None:
@@ -171,6 +175,7 @@ class Fetcher:
             raise FetchRefused(f"{shown(url)}: answered {answer.status}; allowed is {' or '.join(map(str, allowed))}")
 
     def _ask(self, url: httpx.URL, remembered: Validators) -> _Answer:
+        go_on()
         addresses = self._addresses(url)
         self._be_polite(url.host)
         for number, address in enumerate(addresses, start=1):
@@ -247,6 +252,12 @@ class Fetcher:
         if free > now:
             self._sleep(free - now)
         self._last_asked[host] = max(free, now)
+
+
+def _told_safely(record: logging.LogRecord) -> bool:
+    """A filter of a log: lets every record pass, and every URL in it without its secrets."""
+    record.msg, record.args = re.sub(r"https?://[^\s\"]+", lambda url: redacted(url[0]), record.getMessage()), None
+    return True
 
 
 def _wait(state: RetryCallState) -> float:

@@ -14,18 +14,25 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.counts import CONTRACT as COUNTS
 from data_contracts.counts import SourceCount
+from data_contracts.errors import Retriable
 from data_contracts.raw import CONTRACT as RAW
 from data_contracts.raw import RawRow
-from tasks.lake import Lake, Partition
+from tasks.context import about, cancelled, go_on
+from tasks.deal import Dealt
+from tasks.lake import Lake, NightLocked, Partition
+from tasks.lake.waiting import PATIENCE, waited_for
+from tasks.own import OfMoment, OwnFiles
 from tasks.reading import Reading, read_source
 from tasks.sources import SourceConfig
 from tasks.step import step
@@ -36,8 +43,13 @@ __all__ = ["Ingested", "Window", "ingest"]
 
 log = logging.getLogger(__name__)
 
+KEEPING = date.min.replace(day=2)  # no night of news: one run at a time decides which rows are its own
 SAID_HERE = ("kind", "rows_read", "rows_new", "rows_outside", "failed", "error")
 RAW_ORDER = [("source", "ascending"), ("origin", "ascending"), ("position", "ascending"), ("row_id", "ascending")]
+
+
+class IngestBusy(Retriable):
+    """Another run has been keeping its rows for a long time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +78,12 @@ class Ingested:
         """Whether there are sources and every one failed."""
         return 0 < self.sources == len(self.failed)
 
+    @property
+    def said(self) -> str:
+        """The counts in a line."""
+        failed = f"; failed: {', '.join(self.failed)}" if self.failed else ""
+        return f"{self.raw.rows} rows of {self.sources} sources, {self.rows_added} added, {self.rows_corrected} corrected{failed}"
+
 
 @step("ingest")
 def ingest(
@@ -80,6 +98,9 @@ def ingest(
     lookback_nights: int,
     run_id: str,
     ends_at: datetime | None = None,
+    own: Mapping[str, OfMoment] = MappingProxyType({}),
+    beside: bool = False,
+    dealt: Dealt | None = None,
 ) -> Ingested:
     """Read all sources into the night's `raw` and stage its `source_counts`.
 
@@ -93,7 +114,10 @@ def ingest(
         keep_raw: keep title and body as delivered, and every payload.
         lookback_nights: how many nights before and after are looked up in any case for rows they already have.
         run_id: names the commit.
+        own: with a window, by name the sources whose place is the night's own, each as it is on the night of a moment (`tasks/own.py`).
         ends_at: the night's end, UTC: once the night is published, a live run takes no new row published then or later.
+        beside: with a window, rows without a usable time go with a dated row beside them; `take_undated` is for those that have none.
+        dealt: with `beside`, what was read of some sources for this night and others.
     """
     lake = Lake.open(lake_url)
     terms = Terms(
@@ -103,22 +127,35 @@ def ingest(
         now=now,
         keep_raw=keep_raw,
         closed_at=ends_at if lake.published(night) else None,
+        beside=beside,
     )
     existing = lake.read("raw", nights=[night])
     elsewhere = Elsewhere(lake, night=night, lookback_nights=lookback_nights)
     last_asked: dict[str, float] = {}
-    readings = [
-        read_source(
-            lake, config, terms, kept=_rows_of(existing, config.name), elsewhere=elsewhere, last_asked=last_asked
-        )
-        for config in sources
-    ]
-    added = [row for reading in readings for row in reading.intake.rows]
+    readings = []
+    for config in sources:
+        with about(source=config.name):
+            kept = _rows_of(existing, config.name)
+            hand = dealt.get(config.name) if dealt else None
+            files = None
+            if window and config.name in own:
+                files = OwnFiles(config=config, window=window, of=own[config.name], last_asked=last_asked)
+            readings.append(
+                read_source(
+                    lake, config, terms, kept=kept, elsewhere=elsewhere, last_asked=last_asked, hand=hand, files=files
+                )
+            )
+    delivered = [row for reading in readings for row in reading.intake.rows]
     replaced = {row_id: row for reading in readings for row_id, row in reading.intake.replaced.items()}
-    table, partition = _keep(lake, existing, added, replaced, night=night, run_id=run_id)
-    for reading in readings:
-        lake.write_state(state_name(reading.config.name), reading.state.to_json())
-    counts = lake.stage(night).write("source_counts", _counts(lake, readings, table, terms))
+    with _alone(lake, run_id):  # a night that is run beside this one may have read the same rows
+        taken = elsewhere.taken_since({row.row_id for row in delivered})
+        added = [row for row in delivered if row.row_id not in taken]
+        table, partition = _keep(lake, existing, added, replaced, night=night, run_id=run_id)
+    lost = Counter(row.source for row in delivered if row.row_id in taken)
+    for reading in readings:  # counts of documents that were read before another night took rows of them would be wrong
+        state = replace(reading.state, documents={}) if lost[reading.config.name] else reading.state
+        lake.write_state(state_name(reading.config.name), state.to_json())
+    counts = lake.stage(night).write("source_counts", _counts(lake, readings, table, lost, terms))
     failed = tuple(reading.config.name for reading in readings if reading.failed)
     log.info(
         "night %s: %d rows added to %d, %d corrected, failed sources: %s",
@@ -136,6 +173,18 @@ def ingest(
         rows_corrected=len(replaced),
         failed=failed,
     )
+
+
+@contextmanager
+def _alone(lake: Lake, run_id: str) -> Iterator[None]:
+    """Wait until no other run decides which rows are its night's."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(waited_for(lake, KEEPING, run_id=run_id, given_up=cancelled()))
+        except NightLocked as error:
+            go_on()
+            raise IngestBusy(f"another run has been keeping its rows for {PATIENCE}: {error}") from error
+        yield
 
 
 def _rows_of(table: pa.Table, source: str) -> list[RawRow]:
@@ -163,20 +212,24 @@ def _keep(
     return table, lake.commit({"raw": table}, night=night, run_id=run_id, publish=False)[0]
 
 
-def _counts(lake: Lake, readings: Sequence[Reading], table: pa.Table, terms: Terms) -> pa.Table:
-    """The first part of the night's counts. A row that says what the published one says keeps its `available_at`."""
+def _counts(
+    lake: Lake, readings: Sequence[Reading], table: pa.Table, lost: Mapping[str, int], terms: Terms
+) -> pa.Table:
+    """The first part of the night's counts, by source `lost` to a night beside this one. A row that says what the published one says keeps its
+    `available_at`."""
     mine = Counter(table.column("source").to_pylist())
     published = {row["source"]: row for row in lake.read("source_counts", nights=[terms.night]).to_pylist()}
     rows = []
     for reading in readings:
         name = reading.config.name
+        outside = reading.rows_outside + lost.get(name, 0)
         row = SourceCount(
             run_date=terms.night,
             source=name,
             kind=reading.config.kind,
-            rows_read=mine[name] + reading.rows_outside,
+            rows_read=mine[name] + outside,
             rows_new=mine[name],
-            rows_outside=reading.rows_outside,
+            rows_outside=outside,
             rows_quarantined=0,
             rows_repeated=0,
             articles=0,

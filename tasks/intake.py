@@ -1,8 +1,9 @@
 """Delivered rows -> the rows of one night: which are its own, under which id, normalised.
 
 Live (no window): a row belongs to the night that first sees it. In a backfill: to the night whose window holds its time of publication;
-rows without a usable time are taken where the caller says so. In both a row that another night has is left there. A live run of a night
-that is published takes nothing new that was published at or after the night's end: that would be news from its future.
+rows without a usable time are taken with a row beside them, or where the caller says so (`tasks/deal.py`). In both a row that another night
+has is left there. A live run of a night that is published takes nothing new that was published at or after the night's end: that would be
+news from its future.
 
 A row that the night has already is derived anew from what is delivered now (`tasks/kept.py`). It stays with the night, with one exception:
 in a backfill, a row whose corrected time lies at or after the window's end, and whose time before did not, leaves it for the night it
@@ -19,18 +20,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from data_contracts.raw import RawRow
 from tasks import text
+from tasks.deal import Placed
 from tasks.hosts import redacted
 from tasks.kept import Kept, renewed
-from tasks.sources import Delivered, Item, SourceConfig, Unchanged, Unreadable
+from tasks.sources import Delivered, SourceConfig, Unchanged, Unreadable
 from tasks.terms import Terms
 from tasks.watermark import Elsewhere
-from tasks.when import when
 
 PAYLOAD_BYTES = 1 << 20
 OLD_BATCH = 20_000
@@ -65,6 +66,14 @@ class Intake:
     unreadable: list[Unreadable] = field(default_factory=list)
     latest_published_at: datetime | None = None
 
+    def count_others(self, rows: Mapping[str, int], latest_published_at: datetime | None) -> None:
+        """Count the rows of documents that were read for other nights too: `rows` by origin, of which those not counted here are outside."""
+        for origin, number in rows.items():
+            count = self.origins.setdefault(origin, OriginCount())
+            count.outside += number - count.rows
+            count.rows = number
+        self.latest_published_at = latest_published_at or self.latest_published_at
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Candidate:
@@ -72,11 +81,12 @@ class _Candidate:
     row_id: str
     first_id: str  # that of the first equal row of this reading
     published_at: datetime | None
+    placed_at: datetime | None
 
 
 def take(
     config: SourceConfig,
-    items: Iterable[Item],
+    items: Iterable[Placed],
     terms: Terms,
     *,
     kept: Kept,
@@ -125,7 +135,7 @@ def _new(
 
 
 def _may_be_new(candidate: _Candidate, terms: Terms, into: Intake) -> bool:
-    taken = terms.take_in(candidate.published_at)
+    taken = terms.take_in(candidate.placed_at)
     if not taken:
         into.origins[candidate.delivered.origin].outside += 1
     return taken
@@ -145,7 +155,7 @@ def _earlier_form(candidate: _Candidate, kept: Kept) -> RawRow | None:
 
 def _renew(config: SourceConfig, row: RawRow, candidate: _Candidate, terms: Terms, into: Intake) -> None:
     """Derive a row of the night again."""
-    if terms.send_away(row.published_at, candidate.published_at):
+    if terms.send_away(row.published_at, candidate.published_at) and not terms.take_in(candidate.placed_at):
         into.replaced[row.row_id] = None
         into.origins[candidate.delivered.origin].outside += 1
         return
@@ -168,11 +178,12 @@ def _settle(
 
 
 def _candidates(
-    config: SourceConfig, items: Iterable[Item], terms: Terms, kept: Kept, into: Intake
+    config: SourceConfig, items: Iterable[Placed], terms: Terms, kept: Kept, into: Intake
 ) -> Iterator[_Candidate]:
     """The rows with their ids; where the night has none, only those whose time leaves them to it."""
     times: Counter[str] = Counter()
-    for item in items:
+    for one in items:
+        item, published_at = one.item, one.published_at
         if isinstance(item, Unreadable):
             into.unreadable.append(item)
             continue
@@ -181,15 +192,18 @@ def _candidates(
             continue
         count = into.origins.setdefault(item.origin, OriginCount())
         count.rows += 1
-        published_at = when(item.published_text, zone=config.timezone, formats=config.time_formats).at
         if published_at is not None and (into.latest_published_at is None or published_at > into.latest_published_at):
             into.latest_published_at = published_at
-        if not kept.rows and not terms.take_in(published_at):
+        if not kept.rows and not terms.take_in(one.placed_at):
             count.outside += 1
             continue
         first_id = row_id(config.name, item)
         yield _Candidate(
-            delivered=item, row_id=_numbered(first_id, times[first_id]), first_id=first_id, published_at=published_at
+            delivered=item,
+            row_id=_numbered(first_id, times[first_id]),
+            first_id=first_id,
+            published_at=published_at,
+            placed_at=one.placed_at,
         )
         times[first_id] += 1
 

@@ -21,15 +21,14 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
-    stop_after_delay,
     wait_exponential,
-    wait_fixed,
 )
 
 from data_contracts.alerts import SEVERITIES, Alert
 from data_contracts.errors import NightdeskError, Retriable
 from tasks import plugins
 from tasks.lake import Lake, NightLocked
+from tasks.lake.waiting import PATIENCE, waited_for
 from tasks.ledger import Ledger
 from tasks.sinks import Digest, Sink
 from tasks.step import step
@@ -38,7 +37,6 @@ log = logging.getLogger(__name__)
 
 PACKAGE = "tasks.sinks"
 LEDGER_LOCK = dt.date.min  # no night of news: runs of different nights share the ledgers
-LOCK_PATIENCE_SECONDS = 120
 
 
 class LedgerBusy(Retriable):
@@ -94,6 +92,11 @@ class Notified:
         """Not delivered."""
         return sum(outcome.failed for outcome in self.sinks)
 
+    @property
+    def said(self) -> str:
+        """The counts in a line."""
+        return f"alerts: {self.sent} sent, {self.suppressed} within their cooldown, {self.uncertain} uncertain, {self.failed} failed"
+
 
 def prepare(sinks: Mapping[str, Mapping[str, object]], lake: Lake) -> list[Sink]:
     """The sinks of the settings by name, their own settings checked; raises `UnknownPlugin` or `PluginRefused`, opens nothing."""
@@ -122,9 +125,10 @@ def notify(
     Args:
         lake_url: the lake.
         night: the night.
-        now: the time of sending, UTC, from which cooldowns count.
+        now: the time of sending, UTC.
         sinks: secrets resolved already.
-        cooldown_hours: an alert of one monitor and subject is not sent again within these, unless it is graver.
+        cooldown_hours: an alert of one monitor and subject is not sent again for a night that ends less than so much after or before the
+            one it was sent for, unless it is graver.
         max_alerts: a message for people spells out so many and counts the rest.
         tries: how often a failing sink is tried now.
         pause_seconds: before the second try; doubled after each.
@@ -143,7 +147,7 @@ def notify(
         reraise=True,
     )
     cooldown = dt.timedelta(hours=cooldown_hours)
-    with _alone(lake):
+    with alone(lake):
         return Notified(
             sinks=tuple(
                 deliver(lake, sink, night, alerts, now=now, cooldown=cooldown, shown=max_alerts, retrying=retrying)
@@ -162,15 +166,16 @@ def deliver(
     cooldown: dt.timedelta,
     shown: int,
     retrying: Retrying,
+    doubtful_again: bool = False,
 ) -> SinkOutcome:
     """Bring to one sink what is due of the night's `alerts` and what failed of those of nights before.
 
-    The caller holds the lock of the ledgers and gives the alerts in their order.
+    The caller holds the lock of the ledgers and gives the alerts in their order. `doubtful_again`: what a killed run may have sent is sent again.
     """
     state = f"notified {sink.name}.json"
     try:
         ledger = Ledger.from_json(lake.read_state(state), where=f"state {state!r} of {lake.root}")
-        uncertain, error = _settle(ledger, sink)
+        uncertain, error = _settle(ledger, sink, doubtful_again=doubtful_again)
         unsettled = len(ledger.claimed())
         wanted = [alert for alert in alerts if alert.run_date == night or ledger.failed(alert)]
         new = [alert for alert in wanted if not ledger.knows(alert)]
@@ -183,7 +188,7 @@ def deliver(
         return SinkOutcome(sink=sink.name, failed=failed, error=str(broken))
     ledger.put(due, "sent" if error is None else "failed", now)
     if error is not None:  # what only these held back is as undelivered as they are
-        freed = [alert for alert in held if not ledger.cools_down(alert, now, cooldown)]
+        freed = [alert for alert in held if not ledger.cools_down(alert, cooldown)]
         held = [alert for alert in held if alert not in freed]
         ledger.put(freed, "failed", now)
         due += freed
@@ -205,7 +210,7 @@ def _urgency(alert: Alert) -> tuple[int, int, str, str]:
     return -SEVERITIES.index(alert.severity), -alert.run_date.toordinal(), alert.monitor, alert.subject
 
 
-def _settle(ledger: Ledger, sink: Sink) -> tuple[list[str], str | None]:
+def _settle(ledger: Ledger, sink: Sink, *, doubtful_again: bool) -> tuple[list[str], str | None]:
     """Find out what became of the claims of a run that was killed: (the keys of which it cannot be known, why the sink failed to say)."""
     claimed = ledger.claimed()
     if not claimed:
@@ -215,6 +220,8 @@ def _settle(ledger: Ledger, sink: Sink) -> tuple[list[str], str | None]:
     except Exception as error:  # the claims stand until the sink can say
         log.warning("%s: cannot say what arrived of an earlier run; nothing is sent there", sink.name)
         return [], _reason(sink, error)
+    if arrived is None and doubtful_again:
+        arrived = frozenset()
     if arrived is None:
         for key in claimed:
             ledger.settle(key, "uncertain")
@@ -246,17 +253,11 @@ def _reason(sink: Sink, error: Exception) -> str:
 
 
 @contextmanager
-def _alone(lake: Lake) -> Iterator[None]:
+def alone(lake: Lake) -> Iterator[None]:
     """Wait until no other run is sending."""
     with ExitStack() as stack:
-        waiting = Retrying(
-            retry=retry_if_exception_type(NightLocked),
-            stop=stop_after_delay(LOCK_PATIENCE_SECONDS),
-            wait=wait_fixed(0.2),
-            reraise=True,
-        )
         try:
-            waiting(lambda: stack.enter_context(lake.lock(LEDGER_LOCK, run_id="notify")))
+            stack.enter_context(waited_for(lake, LEDGER_LOCK, run_id="notify"))
         except NightLocked as error:
-            raise LedgerBusy(f"another run has been sending alerts for {LOCK_PATIENCE_SECONDS} s: {error}") from error
+            raise LedgerBusy(f"another run has been sending alerts for {PATIENCE}: {error}") from error
         yield

@@ -34,6 +34,11 @@ class Decision:
     candidate: float
     champion: float | None
 
+    @property
+    def said(self) -> str:
+        """The decision in a line."""
+        return f"{self.task}/{self.version} {'is champion' if self.promoted else 'is no champion'}: {self.reason}"
+
 
 @step("promote")
 def promote(

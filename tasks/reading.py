@@ -18,11 +18,14 @@ from datetime import date
 from data_contracts.errors import Fatal, NightdeskError
 from data_contracts.raw import RawRow
 from tasks import fulltext
-from tasks.fetch import Fetcher, Limits, Validators
+from tasks.deal import Hand, limits_of, placed
+from tasks.fetch import Fetcher, Validators
 from tasks.hosts import redacted
 from tasks.intake import Intake, OriginCount, take
 from tasks.kept import Kept
 from tasks.lake import Lake
+from tasks.own import OwnFiles
+from tasks.secrecy import struck_out
 from tasks.sources import SourceConfig, Unreadable, reader
 from tasks.terms import Terms
 from tasks.watermark import DocumentState, Elsewhere, SourceState, document_key, fingerprint, state_name
@@ -58,6 +61,8 @@ def read_source(
     kept: Iterable[RawRow],
     elsewhere: Elsewhere,
     last_asked: dict[str, float],
+    hand: Hand | None = None,
+    files: OwnFiles | None = None,
 ) -> Reading:
     """Read `config`; whatever goes wrong with it ends here, unless it is fatal.
 
@@ -68,6 +73,8 @@ def read_source(
         kept: the source's rows that the night has.
         elsewhere: the rows that other nights have.
         last_asked: host -> when it was asked last, shared by the sources of a run.
+        hand: what was read already for this night among others; a night that has rows from before reads the source itself all the same.
+        files: where the source's place is the night's own, in a backfill or late.
     """
     read = reader(config.kind)
     before = SourceState.from_json(lake.read_state(state_name(config.name)), config.name)
@@ -76,10 +83,15 @@ def read_source(
         before.night == terms.night.isoformat() or not rows.rows
     )  # else "unchanged" cannot say which rows are tonight's
     remembered = before.validators(config, terms.night) if terms.window is None and known else {}
-    fetcher = Fetcher(_limits(config, config.max_bytes), remembered=remembered, last_asked=last_asked)
+    fetcher = Fetcher(limits_of(config, config.max_bytes), remembered=remembered, last_asked=last_asked)
     intake = Intake()
+    if hand is not None and not rows.rows:
+        items = hand.of(terms.night)
+    else:
+        given, hand = read(config, fetcher), None
+        items = files.placed(given) if files else placed(config, given, beside=terms.beside)
     try:
-        take(config, read(config, fetcher), terms, kept=rows, elsewhere=elsewhere, into=intake)
+        take(config, items, terms, kept=rows, elsewhere=elsewhere, into=intake)
     except Fatal:
         raise
     except NightdeskError as error:
@@ -89,6 +101,8 @@ def read_source(
         intake.unreadable.append(_failure(config, f"{type(error).__name__}: {error}"))
     finally:
         fetcher.close()
+    if hand is not None:
+        intake.count_others(hand.rows, hand.latest_published_at)
     failures = [_rejected(lake, config, terms.night, bad) for bad in intake.unreadable]
     for failure in failures:
         log.error("source %s: %s", config.name, failure)
@@ -109,18 +123,9 @@ def _failure(config: SourceConfig, error: str) -> Unreadable:
     return Unreadable(origin=place, error=error.replace(config.location, place))
 
 
-def _limits(config: SourceConfig, max_bytes: int) -> Limits:
-    return Limits(
-        timeout_seconds=config.timeout_seconds,
-        max_bytes=max_bytes,
-        delay_seconds=config.delay_seconds,
-        allow_private=config.allow_private,
-    )
-
-
 def _fill(config: SourceConfig, intake: Intake, last_asked: dict[str, float]) -> list[str]:
     """Put the pages' articles into the new rows; what to tell of those that had none."""
-    fetcher = Fetcher(_limits(config, min(config.max_bytes, PAGE_BYTES)), last_asked=last_asked)
+    fetcher = Fetcher(limits_of(config, min(config.max_bytes, PAGE_BYTES)), last_asked=last_asked)
     try:
         filled = fulltext.fill(intake.rows, fetcher)
     finally:
@@ -132,14 +137,15 @@ def _fill(config: SourceConfig, intake: Intake, last_asked: dict[str, float]) ->
 
 
 def _rejected(lake: Lake, config: SourceConfig, night: date, bad: Unreadable) -> str:
-    """Keep what was downloaded in vain; the error, with the place where it lies in the lake."""
+    """Keep what was downloaded in vain; the error without secrets, with the place where it lies in the lake."""
+    error = struck_out(bad.error)
     if not bad.data:
-        return bad.error
+        return error
     name = f"{hashlib.sha256(bad.data).hexdigest()[:16]}.{REJECTED_SUFFIX.get(config.kind, config.kind)}"
     place = f"_rejected/{night}/{config.name}/{name}"
     lake.write_file(place, bad.data[:REJECTED_BYTES])
     part = f", its first {REJECTED_BYTES} of {len(bad.data)} bytes" if len(bad.data) > REJECTED_BYTES else ""
-    return f"{bad.error}; kept in the lake as {place}{part}"
+    return f"{error}; kept in the lake as {place}{part}"
 
 
 def _carried(before: SourceState, terms: Terms) -> dict[str, DocumentState]:

@@ -39,15 +39,24 @@ QUIET = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+IMPATIENT = {  # else a server that is away is asked for four minutes, and a database for nearly two
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "PGCONNECT_TIMEOUT": "5",
+}
 LONGEST_VALUE = 500  # characters of a parameter, as MLflow's database has it
 
 
 class Registry:
-    """The registry at an MLflow tracking URI, with its artifacts in a local (or shared) directory."""
+    """The registry at an MLflow tracking URI, with its artifacts in a local (or shared) directory.
 
-    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
+    Where it is away, it is waited for for minutes; with `patient=False` for some seconds, since somebody waits for the answer.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | str, *, patient: bool = True) -> None:
         self.tracking_uri = tracking_uri
         self.artifact_root = Path(artifact_root).absolute()
+        self.patient = patient
         self._opened: MlflowClient | None = None
 
     def register(
@@ -240,9 +249,9 @@ class Registry:
     @contextmanager
     def client(self) -> Iterator[MlflowClient]:
         """MLflow's client, told to report to nobody."""
-        with switched(QUIET):
+        with switched(QUIET if self.patient else QUIET | IMPATIENT):
             if self._opened is None:
-                self._opened = _open(self.tracking_uri)
+                self._opened = _open(self.tracking_uri, patient=self.patient)
             yield self._opened
 
     def experiment(self, client: MlflowClient, name: str) -> str:
@@ -253,14 +262,21 @@ class Registry:
         return str(client.create_experiment(model_name(name), artifact_location=(self.artifact_root / name).as_uri()))
 
 
-def _open(uri: str) -> MlflowClient:
+def _open(uri: str, *, patient: bool) -> MlflowClient:
     """A client; imports MLflow, and makes the database's tables where there are none."""
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     from mlflow import MlflowClient
+    from mlflow.store.db.db_types import DATABASE_ENGINES
 
+    if not patient and uri.startswith(tuple(DATABASE_ENGINES)):
+        from sqlalchemy import NullPool, create_engine
+
+        create_engine(
+            uri, poolclass=NullPool
+        ).connect().close()  # MLflow would try ten times, and can be told no other number
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

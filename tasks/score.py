@@ -1,11 +1,12 @@
 """Scoring a night: staged articles in, the three scored tables staged, and no article lost on the way.
 
-An article version that has a published score keeps it, to the byte, unless `rescore` is asked for; only the others are scored. They are cut
-into shards, and a run that was stopped finds its finished shards and scores the rest. With few rows, and no cluster named, they are scored in this
-process, since starting Ray costs seconds; else on Ray. Both score the same shards with the same function, so both give the same rows.
+An article version that has a published score keeps it, to the byte, unless `rescore` is asked for; only the others are scored, by a pool
+(`tasks.pool`). They are cut into shards, and a run that was stopped finds its finished shards and scores the rest; so it finds those that
+were scored ahead, with other nights' (`tasks.score_nights`).
 
-What a shard's results are named after is decided here: the models, and the backend that was settled for them on this machine. A worker on
-a machine of another kind, where nothing was settled, computes in float32 PyTorch, which every backend has been held against.
+With `whole`, a night into which an article came, or from which one went, is scored again as far as the same models scored it: the last bit
+of a score depends on what lies beside a text in its batch, and so the night is to the bit as if it had been scored at once. A row that says
+what the published one says keeps its times.
 
 An article that the model cannot score goes to the staged quarantine (stage "score") with the model's own words. Articles without a body are scored on
 their title. Not covered: several models side by side (shadow scores), and keeping the scores that a rescore replaced other than in the
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -24,23 +25,23 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_contracts.errors import Fatal
 from data_contracts.quarantine import CONTRACT as QUARANTINE
 from data_contracts.quarantine import QuarantineRow
 from data_contracts.scores import CONTRACT as SCORES
 from data_contracts.summary import as_json
 from models.batching import drawn
-from models.bundle import load
-from models.engine import Prediction, Predictor, digest_of
+from models.engine import Prediction
 from models.prediction import nothing
-from tasks.backends import FLOAT32, TEXTS, BackendConfig, settle_backends
-from tasks.cluster import ClusterConfig, ScoringJob, score_on_ray, session
+from tasks.backends import FLOAT32, TEXTS, BackendConfig
+from tasks.cluster import ClusterConfig
 from tasks.daily import daily_of, mentions_of
 from tasks.lake import Lake, Stage
+from tasks.pool import Pool
 from tasks.provenance import remember
 from tasks.quarantine import SCORING, merged, quarantine_id
-from tasks.shards import cut, gather, model_name, score_shards, unfinished
+from tasks.shards import Shard, cut, gather
 from tasks.step import step
+from tasks.times import keep_times
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,13 @@ class Scored:
     model_digest: str
     where: str
 
+    @property
+    def said(self) -> str:
+        """The counts in a line."""
+        return (
+            f"{self.new} scored ({self.where}), {self.kept} kept, {self.failed} failed, {self.mentions} entity mentions"
+        )
+
 
 @step("score")
 def score(
@@ -80,6 +88,8 @@ def score(
     bundles: Sequence[str],
     cluster: ClusterConfig,
     rescore: bool = False,
+    whole: bool = False,
+    pool: Pool | None = None,
     min_ner_score: float = 0.5,
     min_confidence: float = 0.0,
     backend: BackendConfig = FLOAT32,
@@ -94,43 +104,46 @@ def score(
         bundles: directories of the models; together they serve each task at most once, and sentiment in any case.
         cluster: how Ray is used, and from how many rows on.
         rescore: score again what has a published score.
+        whole: score again what the same models scored, where an article came or went.
+        pool: what scores, opened by the caller with the same bundles, cluster and backend; by default one of its own.
         min_ner_score: mentions below this probability (0 to 1) are left out of `entity_mentions` and the daily sums.
         min_confidence: articles whose label is less probable than this (0 to 1) abstain; scores already published keep what they say.
         backend: what computes the models, and what it has to agree on with float32 first.
     """
     lake = Lake.open(lake_url)
     stage = lake.stage(night)
-    articles = pl.DataFrame(pl.from_arrow(stage.read("articles")))
-    published = pl.DataFrame(pl.from_arrow(lake.read("scored_articles", nights=[night])))
-    kept = published.clear() if rescore else _as_now(published, articles)
-    todo = articles.join(kept, on=KEY, how="anti").with_columns(id=pl.format("{}:{}", "article_id", "version"))
-    loaded = [load(bundle) for bundle in bundles]
-    digest, served = digest_of(loaded), sorted(task for bundle in loaded for task in bundle.heads)
-    if "sentiment" not in served:
-        raise Fatal(f"the models {', '.join(bundles)} serve {', '.join(served)}; scored articles need sentiment")
-    prediction, where = nothing(pa.string()), "nothing"
-    if len(todo):
-        settled = settle_backends(
-            bundles, backend, texts=_sample(todo), rows=len(todo), token_budget=cluster.batch_tokens()
-        )
-        model = model_name(digest, settled)
-        prediction, where = _predict(todo, stage, lake_url, bundles, cluster, backend, model=model)
-    fresh = _scored(todo, prediction, night=night, now=now, digest=digest, min_confidence=min_confidence)
-    order = articles.select(KEY).with_row_index("place")
-    scored = pl.concat([kept, fresh]).join(order, on=KEY).sort("place").drop("place")
+    with ExitStack() as mine:
+        if pool is None:
+            pool = mine.enter_context(Pool(lake_url, bundles, cluster=cluster, backend=backend))
+        work = Work.of(lake, night, pool.digest, rescore=rescore, whole=whole)
+        prediction, where = nothing(pa.string()), "nothing"
+        if len(work.todo):
+            model = pool.model(work.sample, len(work.todo))
+            shards = work.shards(stage, cluster)
+            where = pool.finish(shards, model)
+            prediction = gather(shards, stage, model)
+        digest = pool.digest
+    fresh = _scored(work.todo, prediction, night=night, now=now, digest=digest, min_confidence=min_confidence)
+    order = work.articles.select(KEY).with_row_index("place")
+    scored = pl.concat([work.kept, fresh]).join(order, on=KEY).sort("place").drop("place")
     table = SCORES.conform(scored.select(SCORES.schema.names))
+    if whole:
+        table = keep_times(
+            table, lake.read("scored_articles", nights=[night]), key=KEY, times=("scored_at", "available_at")
+        )
     mentions = mentions_of(table, min_ner_score=min_ner_score)
-    failures = _failures(todo, prediction.failures, night=night, now=now)
+    failures = _failures(work.todo, prediction.failures, night=night, now=now)
     stage.write("daily_entity_sentiment", daily_of(mentions))
     stage.write("entity_mentions", mentions)
     _quarantine(lake, stage, failures)
     stage.write("scored_articles", table)
     if len(fresh):
         remember(lake, digest, bundles)
-    logger.info("run %s: %d scored, %d kept, %d failed (%s)", run_id, len(fresh), len(kept), len(failures), where)
+    kept = len(work.kept)
+    logger.info("run %s: %d scored, %d kept, %d failed (%s)", run_id, len(fresh), kept, len(failures), where)
     return Scored(
         new=len(fresh),
-        kept=len(kept),
+        kept=kept,
         failed=len(failures),
         mentions=mentions.num_rows,
         model_digest=digest,
@@ -138,53 +151,44 @@ def score(
     )
 
 
+@dataclass(frozen=True)
+class Work:
+    """A night's staged articles, the published scores that they keep, and what is left to score (with an `id`)."""
+
+    articles: pl.DataFrame
+    kept: pl.DataFrame
+    todo: pl.DataFrame
+
+    @staticmethod
+    def of(lake: Lake, night: date, digest: str, *, rescore: bool, whole: bool) -> Work:
+        """What `digest` has to do."""
+        articles = pl.DataFrame(pl.from_arrow(lake.stage(night).read("articles")))
+        published = pl.DataFrame(pl.from_arrow(lake.read("scored_articles", nights=[night])))
+        kept = published.clear() if rescore else _as_now(published, articles)
+        if whole:
+            text = [*KEY, "content_hash"]
+            before = pl.DataFrame(pl.from_arrow(lake.read("articles", nights=[night], columns=text)))
+            same = articles.select(text).join(before, on=text, how="semi")
+            kept = kept.join(same, on=KEY, how="semi")
+            if not len(same) == len(articles) == len(before):
+                kept = kept.filter(pl.col("model_digest") != digest)
+        todo = articles.join(kept, on=KEY, how="anti").with_columns(id=pl.format("{}:{}", "article_id", "version"))
+        return Work(articles, kept, todo)
+
+    def shards(self, stage: Stage, cluster: ClusterConfig) -> list[Shard]:
+        """What is left to score, cut and staged."""
+        return cut(self.todo.select("id", "title", "body").to_arrow(), stage, rows_per_shard=cluster.rows_per_shard)
+
+    def sample(self) -> list[str]:
+        """Some of the texts left to score, evenly drawn, as the engine reads them."""
+        rows = self.todo[drawn(range(len(self.todo)), TEXTS)]
+        return [f"{title or ''}\n{body or ''}" for title, body in rows.select("title", "body").iter_rows()]
+
+
 def _as_now(published: pl.DataFrame, articles: pl.DataFrame) -> pl.DataFrame:
     """The published scores of these articles: the same text, so the same score, with address and times as they may have been corrected."""
     shared = ["source", "url", "published_at", "first_seen_at"]
     return published.drop(shared).join(articles.select(*KEY, *shared), on=KEY).select(published.columns)
-
-
-def _predict(
-    todo: pl.DataFrame,
-    stage: Stage,
-    lake_url: str,
-    bundles: Sequence[str],
-    cluster: ClusterConfig,
-    backend: BackendConfig,
-    *,
-    model: str,
-) -> tuple[Prediction, str]:
-    """The model's answers for `todo`, and where they were found."""
-    shards = cut(todo.select("id", "title", "body").to_arrow(), stage, rows_per_shard=cluster.rows_per_shard)
-    left = unfinished(shards, stage, model)
-    if len(left) < len(shards):
-        logger.info("%d of %d shards are finished already", len(shards) - len(left), len(shards))
-    on_ray = bool(left) and (not cluster.local or sum(shard.rows for shard in left) >= cluster.min_rows)
-    with session(cluster) if on_ray else nullcontext():
-        if on_ray:
-            job = ScoringJob(
-                bundles=tuple(bundles),
-                lake_url=lake_url,
-                night=stage.night,
-                model=model,
-                cluster=cluster,
-                backend=backend,
-            )
-            scored = score_on_ray(left, job)
-        elif left:
-            scorer = Predictor(bundles, token_budget=cluster.batch_tokens(), backend=backend.name, cache=backend.cache)
-            scored = score_shards(scorer, left, stage, model=model)
-        else:
-            scored = iter(())
-        for number, (shard, failed) in enumerate(scored, start=1):
-            logger.info("scored shard %d of %d (%d rows, %d failed)", number, len(left), shard.rows, failed)
-    return gather(shards, stage, model), "ray" if on_ray else "process"
-
-
-def _sample(todo: pl.DataFrame) -> list[str]:
-    """Some of the texts about to be scored, evenly drawn, as the engine reads them."""
-    rows = todo[drawn(range(len(todo)), TEXTS)]
-    return [f"{title or ''}\n{body or ''}" for title, body in rows.select("title", "body").iter_rows()]
 
 
 def _scored(

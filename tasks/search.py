@@ -39,6 +39,11 @@ class Searched:
     trials: tuple[Trial, ...]
     run_id: str
 
+    @property
+    def said(self) -> str:
+        """The counts in a line."""
+        return f"{len(self.trials)} trials, the best {self.trials[0].best:.4f} on dev, which chose it"
+
 
 @step("search")
 def search(

@@ -58,6 +58,11 @@ class Shadow:
     flips: tuple[Flip, ...]
 
     @property
+    def said(self) -> str:
+        """The counts in a line."""
+        return f"{self.flipped:.1%} differ on {self.articles} articles of {self.nights} nights"
+
+    @property
     def shift(self) -> float:
         """The largest change of a class's share, in [0, 1]."""
         labels = {*self.champion_shares, *self.candidate_shares}

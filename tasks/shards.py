@@ -4,7 +4,7 @@ A shard is a staged table of `id, title, body`. Scoring it stages three tables: 
 means that the shard is finished. Every name carries what computes it (the model's digest and its backend) and a hash of the shard's rows:
 another model, backend or text is another name, and never taken for done. The next shard is made ready while one is computed, but each is
 batched alone: what a run that was stopped had left is scored to the bit as it would have been. The same functions serve one process and an
-actor of Ray, so both give the same rows.
+actor of Ray, so both give the same rows. A shard says whose night it is, so that those of several nights can be scored together.
 
 Not covered: where shards run (`tasks.score`, `tasks.cluster`), and what becomes of the rows (`tasks.score`).
 """
@@ -15,13 +15,14 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.errors import Fatal
-from tasks.lake import Stage
+from tasks.lake import Lake, Stage
 
 if TYPE_CHECKING:
     from models.engine import Prediction
@@ -47,6 +48,7 @@ class Model(Protocol):
 class Shard:
     """Some rows of a night: `key` is a hash of ids and texts, `rows` how many."""
 
+    night: date
     key: str
     rows: int
 
@@ -65,7 +67,7 @@ def cut(texts: pa.Table, stage: Stage, *, rows_per_shard: int) -> list[Shard]:
     shards, there = [], set(stage.names())
     for start in range(0, texts.num_rows, rows_per_shard):
         piece = texts.slice(start, rows_per_shard).cast(TEXT)
-        shard = Shard(key=_key(piece), rows=piece.num_rows)
+        shard = Shard(night=stage.night, key=_key(piece), rows=piece.num_rows)
         if f"{GIVEN}/{shard.key}" not in there:
             stage.write(f"{GIVEN}/{shard.key}", piece)
         shards.append(shard)
@@ -78,8 +80,8 @@ def unfinished(shards: Sequence[Shard], stage: Stage, model: str) -> list[Shard]
     return [shard for shard in shards if shard.output(model, "articles") not in there]
 
 
-def score_shards(scorer: Model, shards: Sequence[Shard], stage: Stage, *, model: str) -> Iterator[tuple[Shard, int]]:
-    """Score shards and stage the results of each, the marker last; yields each with the number of its failed rows.
+def score_shards(scorer: Model, shards: Sequence[Shard], lake: Lake, *, model: str) -> Iterator[tuple[Shard, int]]:
+    """Score shards and stage the results of each with its night, the marker last; yields each with the number of its failed rows.
 
     Raises:
         RowsLost: an id did not come out once.
@@ -88,14 +90,14 @@ def score_shards(scorer: Model, shards: Sequence[Shard], stage: Stage, *, model:
 
     def tables() -> Iterator[pa.Table]:
         for shard in shards:
-            texts = stage.read(f"{GIVEN}/{shard.key}")
+            texts = lake.stage(shard.night).read(f"{GIVEN}/{shard.key}")
             given.append(texts.select(["id"]))
             yield texts
 
     for shard, scored in zip(shards, scorer.predict_each(tables()), strict=True):
         same_ids(given.popleft(), scored)
         for part in PARTS:
-            stage.write(shard.output(model, part), getattr(scored, part))
+            lake.stage(shard.night).write(shard.output(model, part), getattr(scored, part))
         yield shard, scored.failures.num_rows
 
 

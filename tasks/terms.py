@@ -31,9 +31,10 @@ class Terms:
     now: datetime
     keep_raw: bool
     closed_at: datetime | None = None
+    beside: bool = False
 
     def take_in(self, published_at: datetime | None) -> bool:
-        """Whether the time of a new row leaves it to tonight."""
+        """Whether the time of a new row leaves it to tonight; in a backfill, with `beside`, that of the dated row beside it will do."""
         if self.window is not None:
             return self.take_undated if published_at is None else published_at in self.window
         return self.closed_at is None or (published_at is not None and published_at < self.closed_at)

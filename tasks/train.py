@@ -64,6 +64,13 @@ class Trained:
     in_dev_too: Mapping[str, int]
     epochs: tuple[Epoch, ...] = ()
 
+    @property
+    def said(self) -> str:
+        """The counts in a line."""
+        return f"{len(self.epochs)} epochs over " + ", ".join(
+            f"{n} {task} examples" for task, n in self.examples.items()
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadFiles:

@@ -7,14 +7,15 @@ steps staged and move failures to the staged quarantine. Too large a failed shar
 Versions, repeats and stories look at strictly earlier published nights only, so what a night says never rests on its future: a night filled
 in after later ones gets the articles it would have got before them. The price is that a later night, published already, keeps its own copy of
 a text, and that two nights run out of order may both number an article's version alike; within a night the number is unique, across nights
-join by `run_date` too. The look-back bounds what is read: an article that comes back later than that starts at version 1 again. Not covered:
-publishing (`tasks/publish.py`), and rows that broke the model, which the scoring puts into the staged quarantine itself.
+join by `run_date` too. A backfill pays it back: it judges the later nights `anew`, as if they had not been published. The look-back bounds what
+is read: an article that comes back later than that starts at version 1 again. Not covered: publishing (`tasks/publish.py`), and rows that broke
+the model, which the scoring puts into the staged quarantine itself.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -22,6 +23,7 @@ import pyarrow as pa
 
 from data_contracts import summary
 from data_contracts.alerts import CONTRACT as ALERTS
+from data_contracts.article import CONTRACT as ARTICLES
 from data_contracts.page import render_summaries
 from data_contracts.summary import TableSummary, summarise
 from data_contracts.validate import check
@@ -30,6 +32,7 @@ from tasks.lake import Lake, Partition, Stage
 from tasks.quarantine import Share, merged, quarantined, refuse_too_many
 from tasks.scored import hold
 from tasks.step import step
+from tasks.times import keep_times
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +50,27 @@ class Validated:
     repeats: int
     page: str
 
+    @property
+    def said(self) -> str:
+        """The counts in a line."""
+        kept = [
+            f"{part.rows} {name.replace('_', ' ')}" for name, part in self.tables.items() if name != "source_counts"
+        ]
+        repeats = [f"{self.repeats} repeats"] if self.repeats else []
+        return f"{self.rows} rows: " + ", ".join([*kept, f"{self.failed} quarantined", *repeats])
+
 
 @step("validate")
 def validate(
-    lake_url: str, *, night: date, now: datetime, run_id: str, max_failed_share: float, lookback_nights: int
+    lake_url: str,
+    *,
+    night: date,
+    now: datetime,
+    run_id: str,
+    max_failed_share: float,
+    lookback_nights: int,
+    staged: Collection[date] = (),
+    anew: bool = False,
 ) -> Validated:
     """Hold the night's raw rows to their contract and stage its articles.
 
@@ -61,11 +81,17 @@ def validate(
         run_id: for the log.
         max_failed_share: 0 to 1; more failed rows than that share raise `ContractBroken`.
         lookback_nights: how many days before the night are searched for versions, repeats and copies.
+        staged: nights that will be published before this one and whose articles are still staged.
+        anew: judge a published night as if it had not been; rows that come out the same keep their `available_at`.
     """
     lake = Lake.open(lake_url)
     stage = lake.stage(night)
     raw = lake.read("raw", nights=[night])
-    judged = judge(raw, _past(lake, night, lookback_nights), night=night, now=now)
+    published = lake.read("articles", nights=[night])
+    past = Past(
+        earlier=_earlier(lake, night, lookback_nights, staged), existing=ARTICLES.empty() if anew else published
+    )
+    judged = judge(raw, past, night=night, now=now)
     quarantine = stage.write(
         "quarantine", merged([judged.quarantine], published=lake.read("quarantine", nights=[night]))
     )
@@ -73,8 +99,11 @@ def validate(
     for name, verdict in judged.verdicts.items():
         refuse_too_many(Share.of(name, verdict), max_failed_share=max_failed_share, page=page, kept=quarantine.path)
     counts = counted(stage.read("source_counts"), raw, judged, lake.read("source_counts", nights=[night]), now=now)
+    articles = judged.articles
+    if anew:
+        articles = keep_times(articles, published, key=("article_id", "version"), times=("available_at",))
     tables = {
-        "articles": stage.write("articles", judged.articles),
+        "articles": stage.write("articles", articles),
         "source_counts": stage.write("source_counts", counts),
     }
     repeats = sum(judged.repeats_by_source.values())
@@ -145,12 +174,12 @@ def validate_alerts(lake_url: str, *, night: date, now: datetime) -> Validated:
     )
 
 
-def _past(lake: Lake, night: date, lookback_nights: int) -> Past:
-    earlier = [n for n in lake.nights("articles") if 0 < (night - n).days <= lookback_nights]
-    return Past(
-        earlier=lake.read("articles", nights=earlier),
-        existing=lake.read("articles", nights=[night]),
-    )
+def _earlier(lake: Lake, night: date, lookback_nights: int, staged: Collection[date]) -> pa.Table:
+    """The articles of the nights before, within the look-back."""
+    near = [n for n in {*lake.nights("articles"), *staged} if 0 < (night - n).days <= lookback_nights]
+    there = lake.read("articles", nights=[n for n in near if n not in staged])
+    waiting = [lake.stage(n).read("articles") for n in sorted(near) if n in staged]
+    return pa.concat_tables(ARTICLES.conform(part) for part in (there, *waiting))
 
 
 def _stage_quarantine(lake: Lake, stage: Stage, failed: Sequence[pa.Table]) -> Partition:

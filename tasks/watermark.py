@@ -158,7 +158,8 @@ class Elsewhere:
     """
 
     def __init__(self, lake: Lake, *, night: date, lookback_nights: int) -> None:
-        self._lake = lake
+        self._lake, self._night = lake, night
+        self._commits = {commit.name for commit in lake.commits()}
         others = [other for other in lake.nights("raw") if other != night]
         reach = timedelta(days=lookback_nights)
         recent = [other for other in others if abs(other - night) <= reach]
@@ -166,6 +167,14 @@ class Elsewhere:
         self._all_old = any(other > night for other in self._older)
         self._old_from = night - reach + timedelta(days=LEAD_NIGHTS)
         self.recent: frozenset[str] = frozenset(self._row_ids(recent).to_pylist()) if recent else frozenset()
+
+    def taken_since(self, row_ids: Collection[str]) -> set[str]:
+        """Those of `row_ids` that another night has by a commit made since this was made."""
+        new = [commit for commit in self._lake.commits() if commit.name not in self._commits]
+        nights = {commit.night for commit in new if any(entry.table == "raw" for entry in commit.tables)} - {
+            self._night
+        }
+        return set(row_ids).intersection(self._row_ids(nights).to_pylist()) if nights else set()
 
     def may_be_older(self, published_at: datetime | None) -> bool:
         """Whether a row of that time could have been seen on a night outside the lookback."""

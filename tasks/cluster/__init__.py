@@ -7,6 +7,7 @@ Not covered: starting a cluster of several machines.
 """
 
 from tasks.cluster.adapting import AdaptRun, adapt_on_ray
+from tasks.cluster.folders import sweep
 from tasks.cluster.scoring import NoProgress, ScoringJob, WorkersLost, score_on_ray
 from tasks.cluster.session import ClusterConfig, session
 from tasks.cluster.trainer import TrainingFailed
@@ -23,5 +24,6 @@ __all__ = [
     "adapt_on_ray",
     "score_on_ray",
     "session",
+    "sweep",
     "train_on_ray",
 ]

@@ -1,8 +1,7 @@
 """How a training tells where it stands: a line an epoch in the run's `progress.jsonl`, and the same to whoever follows the log.
 
 The file outlives the worker that wrote it and is read from another process, so it is the one way news of an epoch travels. A log record
-carries `epoch` and `epochs`, so that a command line can draw a bar from it; an adaptation, which has checkpoints within epochs, puts its
-steps there.
+carries `done` and `total`, epochs or an adaptation's steps, from which a command line draws a bar and a run's page its progress.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def over_all(done: Sequence[Epoch]) -> dict[str, float]:
 
 def say(line: dict[str, Any], *, epochs: int) -> None:
     """Log one epoch of at most `epochs`, or a checkpoint within one."""
-    extra = {"epoch": line["epoch"], "epochs": epochs}
+    extra = {"done": line["epoch"], "total": epochs}
     if line.get("epoch_step"):
         logger.info("epoch %d, step %d of it: a checkpoint", line["epoch"] + 1, line["epoch_step"], extra=extra)
         return
@@ -98,7 +97,7 @@ def say(line: dict[str, Any], *, epochs: int) -> None:
 def say_step(line: dict[str, Any]) -> None:
     """Log one checkpoint of an adaptation."""
     figures = ", ".join(f"{name} {value:.3f}" for name, value in sorted(line["metrics"].items()) if "loss" in name)
-    extra = {"epoch": line["step"], "epochs": line["steps"]}
+    extra = {"done": line["step"], "total": line["steps"]}
     logger.info("step %d of %d: %s", line["step"], line["steps"], figures, extra=extra)
 
 

@@ -18,7 +18,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -60,7 +59,6 @@ class ScoringJob:
 
     bundles: tuple[str, ...]
     lake_url: str
-    night: date
     model: str
     cluster: ClusterConfig
     backend: BackendConfig = FLOAT32
@@ -100,13 +98,13 @@ class Scorer:
         return name if name == AUTO or all(serving(name, one, cache=cache) == name for one in shared) else REFERENCE
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        """Score shards (`key`, `rows`) into the staging area -> a row each: `key`, `rows`, `failed`."""
-        stage = Lake.open(self._job.lake_url).stage(self._job.night)
+        """Score shards (`night`, `key`, `rows`) into their staging areas -> a row each: `night`, `key`, `rows`, `failed`."""
+        lake = Lake.open(self._job.lake_url)
         shards = [Shard(**row) for row in block.to_pylist()]
         for shard in shards:
-            self._begin(shard, stage)
-        for shard, failed in score_shards(self._predictor, shards, stage, model=self._job.model):
-            yield pa.table({"key": [shard.key], "rows": [shard.rows], "failed": [failed]})
+            self._begin(shard, lake.stage(shard.night))
+        for shard, failed in score_shards(self._predictor, shards, lake, model=self._job.model):
+            yield pa.table({name: [value] for name, value in (asdict(shard) | {"failed": failed}).items()})
 
     def _begin(self, shard: Shard, stage: Stage) -> None:
         """Note that a shard is tried: what kills its process every time would be given again for ever."""
@@ -121,7 +119,7 @@ class Scorer:
 
 
 def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> Iterator[tuple[Shard, int]]:
-    """Score `shards`, staged in the job's lake for its night, inside a `session`; yields each that is finished with the number of its failed rows.
+    """Score `shards`, staged in the job's lake, inside a `session`; yields each that is finished with the number of its failed rows.
 
     Raises:
         NoProgress: nothing was finished for `job.cluster.no_progress_seconds`.
@@ -147,7 +145,7 @@ def score_on_ray(shards: Sequence[Shard], job: ScoringJob) -> Iterator[tuple[Sha
     _set(scored.context, config)
     with _as_raised(config):
         for row in scored.iter_rows():
-            yield Shard(key=row["key"], rows=row["rows"]), row["failed"]
+            yield Shard(**{name: row[name] for name in ("night", "key", "rows")}), row["failed"]
 
 
 def _set(context: DataContext, config: ClusterConfig) -> None:

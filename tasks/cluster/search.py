@@ -118,7 +118,7 @@ def _say(trial: Trial, *, number: int, trials: int) -> None:
         for name, value in trial.parameters.items()
     )
     came = f"{trial.state} after {len(trial.figures)} epochs, {trial.best:.4f} on dev" + f" {trial.reason}".rstrip()
-    logger.info("trial %d of %d (%s): %s", number, trials, given, came, extra={"epoch": number, "epochs": trials})
+    logger.info("trial %d of %d (%s): %s", number, trials, given, came, extra={"done": number, "total": trials})
 
 
 def _tune_config(plan: SearchPlan) -> Any:

@@ -6,8 +6,9 @@ with it, on the loopback interface alone, with a token of its own and a temporar
 
 Ray reads the switches for the interface, the token and the reporting from the environment only: they are set for the block.
 
-Not covered: starting a cluster of several machines. Name one with `ClusterConfig.address` and this package only connects to it; the
-bundles and the lake must then lie where every machine of the cluster sees them.
+Not covered: starting a cluster of several machines. Name one with `ClusterConfig.address` and this package only connects to it, from a machine
+that is one of its nodes (`ray start --address=HEAD:6379 --num-cpus=0` makes it one that computes nothing); the bundles and the lake must
+then lie where every machine of the cluster sees them. Ray Client (`ray://`) is refused: it needs gRPC, which the lock leaves out.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ import logging
 import math
 import os
 import secrets
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from data_contracts.errors import Fatal
+from tasks.cluster import folders
 from tasks.switches import switched
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 MIB = 2**20
 LEAST_LOGICAL_CPUS = 4
 SPARE_LOGICAL_CPUS = 2  # actors that take every logical CPU leave none for anything else, and Ray waits in silence
-LONGEST_TEMP_DIR = 40  # characters; Ray's sockets add some 60 to it, and AF_UNIX allows 107
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class ClusterConfig:
     """How Ray is used.
 
     Attributes:
-        address: "local" starts a Ray of our own on this machine; else the address of a running cluster ("host:6379", "ray://host:10001").
+        address: "local" starts a Ray of our own on this machine; else the running cluster that this machine is a node of ("HEAD:6379", or "auto").
         workers: scoring actors, each with one model in memory.
         max_workers: as many there may be while shards wait and the cluster has room; None: no more than `workers`.
         cpus_per_worker: logical CPUs that one worker reserves, a training one 1 at least; on a cluster that was named, one for each of its
@@ -77,6 +76,11 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that Ray would only hang on."""
+        if "://" in self.address:
+            raise Fatal(
+                f"cluster.address is {self.address!r}; allowed: 'local', 'auto', or 'HEAD:6379' of a cluster that this machine is a "
+                "node of (`ray start --address=HEAD:6379 --num-cpus=0` makes it one); Ray Client (ray://) is not used"
+            )
         for name in ("workers", "cpus_per_worker", "rows_per_shard", "token_budget", "no_progress_seconds", "prefetch"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -244,8 +248,10 @@ def _switches(config: ClusterConfig) -> dict[str, str]:
     if not config.local:
         return quiet
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+    # Where the head is killed, what is left of its Ray waits so long for another: the driver, and agents that are nobody's children then.
+    soon = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
     # Ray's own default of 15 lets a night's scoring starve beside anything else that the machine does
-    return {**quiet, **token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
+    return {**quiet, **token, **soon, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 
 
 @cache
@@ -258,20 +264,16 @@ def _token() -> str:
 def _temp_dir(config: ClusterConfig) -> Iterator[str]:
     """A short directory for Ray's sockets, removed afterwards unless the settings named it."""
     if config.temp_dir is not None:
-        if len(config.temp_dir) > LONGEST_TEMP_DIR:
+        if len(config.temp_dir) > folders.LONGEST:
             raise Fatal(
                 f"cluster.temp_dir {config.temp_dir!r} has {len(config.temp_dir)} characters; allowed: at most "
-                f"{LONGEST_TEMP_DIR}, because the names of Ray's sockets in it may not be longer than 107"
+                f"{folders.LONGEST}, because the names of Ray's sockets in it may not be longer than 107"
             )
         Path(config.temp_dir).mkdir(parents=True, exist_ok=True)
         yield str(Path(config.temp_dir).resolve())
         return
-    parent = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="nd-", dir=parent if len(parent) <= LONGEST_TEMP_DIR - 12 else "/tmp")
-    try:
+    with folders.own_folder() as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

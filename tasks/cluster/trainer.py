@@ -8,10 +8,11 @@ Not covered: sharded parameters (FSDP), elastic numbers of workers, object store
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -144,11 +145,11 @@ def at_work(threads: int) -> Iterator[Worker]:
     rank, world = context.get_world_rank(), context.get_world_size()
     wrap = _alone if world == 1 else joined
     checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        yield Worker(rank=rank, world=world, wrap=wrap, resume_from=None)
-        return
-    with checkpoint.as_directory() as folder:
-        yield Worker(rank=rank, world=world, wrap=wrap, resume_from=Path(folder))
+    with nullcontext() if checkpoint is None else checkpoint.as_directory() as folder:
+        try:
+            yield Worker(rank=rank, world=world, wrap=wrap, resume_from=Path(folder) if folder else None)
+        finally:
+            gc.collect()  # Ray ends the ranks' group next; a wrapped network, which refers to itself, must not outlive it (docs/log.md, 2026-11-29)
 
 
 def report(metrics: Mapping[str, float], checkpoint: Path | None) -> None:

@@ -16,15 +16,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import fsspec
 
-from data_contracts.errors import NightdeskError
+from tasks.lake import FileMissing, Lake
 from tasks.sinks import Digest, Sink, SinkFailed
-
-if TYPE_CHECKING:
-    from tasks.lake import Lake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +110,7 @@ class _InLake:
     def read(self) -> bytes:
         try:
             return self.lake.read_file(self.path)
-        except NightdeskError:  # not written yet; a path that is not allowed is refused on writing
+        except FileMissing:  # not written yet; a file that cannot be read just now must not be written over
             return b""
 
     def write(self, data: bytes) -> None:
@@ -128,7 +124,9 @@ class _Remote:
     def read(self) -> bytes:
         filesystem, path = fsspec.core.url_to_fs(self.url)
         try:
-            return bytes(filesystem.cat_file(path)) if filesystem.exists(path) else b""
+            return bytes(filesystem.cat_file(path))
+        except FileNotFoundError:
+            return b""
         except OSError as error:
             raise SinkFailed(f"jsonl: the file at the URL cannot be read: {type(error).__name__}") from None
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, cast
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 LOGICAL_NAMES = ("url", "title", "body", "published", "items")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MEBIBYTE = 1 << 20
+NIGHT = "{night}"
 
 
 class SourceFailed(Skippable):
@@ -42,6 +44,7 @@ class SourceConfig:
         name: how rows, counts and alerts call it; letters, digits, `_`, `.`, `-`.
         kind: the file in `tasks/sources/` that reads it.
         location: an http(s) URL, or a file, a directory (the files of this kind directly in it) or a glob; gzip is seen by its first bytes.
+            `{night}` in it stands for the night's ISO date.
         timezone: the IANA zone of times that carry none.
         fields: logical name (url, title, body, published) -> column name or position (csv), dotted path (json), entry key (rss);
             for json also `items`, the path of the array inside an object. A name left out is looked for under its own name.
@@ -79,6 +82,15 @@ class SourceConfig:
         for broken, message in self._problems():
             if broken:
                 raise ValueError(f"source {self.name!r}: {message}")
+
+    @property
+    def own(self) -> bool:
+        """Whether each night has a place of its own."""
+        return NIGHT in self.location
+
+    def on(self, night: date) -> SourceConfig:
+        """The source with the place that it has on this night."""
+        return replace(self, location=self.location.replace(NIGHT, night.isoformat()))
 
     def _problems(self) -> Iterator[tuple[bool, str]]:
         yield not NAME.fullmatch(self.name), "name: 1 to 64 letters, digits, '_', '.', '-', the first a letter or digit"
@@ -124,7 +136,8 @@ class Delivered:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unreadable:
-    """A document that could not be read, wholly or from some point on; `data` is what was downloaded, None for a local file.
+    """A document that could not be read, wholly or from some point on; `data` is what was downloaded, None for a local file; `busy`: another
+    try may help.
 
     One such document among many makes the source count as failed, with the reason; what it and the others delivered is kept.
     """
@@ -132,6 +145,7 @@ class Unreadable:
     origin: str
     error: str
     data: bytes | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

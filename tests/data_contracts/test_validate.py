@@ -225,7 +225,7 @@ def test_an_order_passes_where_either_side_is_missing() -> None:
 
 
 @given(st.lists(st.tuples(st.none() | st.floats(-5, 5), st.none() | st.floats(-5, 5)), max_size=30), st.integers(1, 7))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_passed_and_failed_are_the_input_in_its_order(
     pairs: list[tuple[float | None, float | None]], size: int
 ) -> None:

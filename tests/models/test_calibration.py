@@ -22,7 +22,7 @@ def test_the_temperature_undoes_a_known_overstatement(scale: float) -> None:
     assert fit_temperature(logits, gold) == pytest.approx(scale, rel=0.1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.1, 8.0))
 def test_calibration_never_harms_the_set_it_was_fitted_on(seed: int, scale: float) -> None:
     logits, gold = _sample(seed, scale, rows=120)

@@ -46,7 +46,7 @@ def _all_paths(chain: Chain, emissions: np.ndarray) -> dict[tuple[int, ...], flo
 seeds = st.integers(0, 10_000)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds, words=st.integers(1, 4))
 def test_decoding_finds_the_best_allowed_path(seed: int, words: int) -> None:
     chain, emissions = _crf(seed).chain(), _emissions(seed, words)
@@ -54,7 +54,7 @@ def test_decoding_finds_the_best_allowed_path(seed: int, words: int) -> None:
     assert tuple(chain.viterbi(emissions)) == max(scores, key=lambda path: scores[path])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds, words=st.integers(1, 4))
 def test_marginals_are_the_shares_of_all_allowed_paths(seed: int, words: int) -> None:
     chain, emissions = _crf(seed).chain(), _emissions(seed, words)
@@ -66,7 +66,7 @@ def test_marginals_are_the_shares_of_all_allowed_paths(seed: int, words: int) ->
     np.testing.assert_allclose(chain.marginals(emissions), expected, atol=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds)
 def test_likelihood_is_that_of_all_allowed_paths_whatever_the_padding(seed: int) -> None:
     crf, lengths = _crf(seed), (1, 4, 2)
@@ -107,7 +107,7 @@ def test_a_row_without_words_weighs_nothing() -> None:
 
 
 @pytest.mark.parametrize("tags", [NER_TAGS, ("O", "B", "I")])
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=seeds, words=st.integers(1, 60))
 def test_no_inside_stands_without_its_beginning(tags: tuple[str, ...], seed: int, words: int) -> None:
     allowed = allowed_transitions(tags)

@@ -18,7 +18,7 @@ texts = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     texts=texts,
     max_length=st.integers(3, 16),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -70,7 +70,7 @@ rows_of_a_night = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(texts=rows_of_a_night, data=st.data())
 def test_any_split_into_batches_and_any_order_gives_the_same_rows(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch, texts: list[str], data: st.DataObject

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import bundle as bundles
@@ -44,7 +44,7 @@ PIECES = (
     "3rd",
 )
 texts = st.lists(st.lists(st.sampled_from(PIECES), max_size=25).map(" ".join), min_size=1, max_size=5)
-quick = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=25)
 
 
 @quick
@@ -201,7 +201,7 @@ def scorer(request: pytest.FixtureRequest, tiny_trunk: Path, tmp_path_factory: p
     return Scorer(_bundle(tiny_trunk, tmp_path_factory.mktemp("heads"), options, reading=reading), token_budget=64)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(texts=texts, most=st.none() | st.integers(1, 5))
 def test_a_chunk_is_scored_as_each_of_its_texts_window_by_window(
     scorer: Scorer, texts: list[str], most: int | None

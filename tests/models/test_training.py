@@ -1,6 +1,7 @@
 """Training learns, resumes where it stood, and treats every rank alike."""
 
 import dataclasses
+import gc
 import json
 import shutil
 from pathlib import Path
@@ -189,6 +190,7 @@ def test_ranks_joined_by_a_launcher_learn_through_its_wrapper(
             wrap=nn.parallel.DistributedDataParallel,
         )
     finally:
+        gc.collect()  # a wrapped network outlives no group: see docs/log.md, 2026-11-29
         torch.distributed.destroy_process_group()
     assert load(output).heads == ("ner", "sentiment")
 

@@ -72,7 +72,7 @@ def run_night(
         validate_scores.fn(url, night=night, now=now, max_failed_share=max_failed_share)
         watch.fn(url, night=night, now=now, monitors=MONITORS, model_digest=scored.model_digest)
         validate_alerts.fn(url, night=night, now=now)
-        published = publish.fn(url, night=night, run_id=run_id)
+        published = publish.fn(url, night=night, run_id=run_id, now=now)
         desk.stage(night).clear()
         report.fn(url, night=night, now=now)
         return published, notify.fn(url, night=night, now=now, sinks={"jsonl": {}}, cooldown_hours=24)

@@ -29,6 +29,7 @@ from tasks.adapt import Adapted, adapt, copy_trunk
 from tasks.cluster import AdaptRun, ClusterConfig, adapt_on_ray
 from tasks.corpus import Corpus
 from tasks.unlabelled import Unlabelled
+from tests.loopback import prefect_server
 
 WORDS = ("acme", "bolt", "zeta", "paris", "rome", "smith", "profit", "fell", "record", "meeting", "growth", "office")
 FORM = AdaptRecipeForm(
@@ -67,7 +68,7 @@ def lines(folder: Path) -> list[dict[str, int]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
-def wait_for(what: Callable[[], object], seconds: float = 180) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "waited too long"
@@ -131,7 +132,7 @@ _adapt_here(pickle.loads(Path(sys.argv[1]).read_bytes()))
 def test_a_killed_adaptation_takes_the_very_steps_of_an_undisturbed_one(tmp_path: Path, tiny_trunk: Path) -> None:
     sentences = [f"the company {WORDS[i % 12]} said {WORDS[i % 7]} in a quarter {i}" for i in range(60)]
     recipe = AdaptRecipe(
-        objectives=("span", "span_boundary"), epochs=30, batch_tokens=256, max_length=64, precision="float32", checkpoint_steps=4
+        objectives=("span", "span_boundary"), epochs=60, batch_tokens=256, max_length=64, precision="float32", checkpoint_steps=4
     )  # fmt: skip
     runs = [
         AdaptRun(
@@ -247,10 +248,8 @@ def test_files_alone_leave_the_lake_out() -> None:
 def test_the_flow_leaves_its_trunk_where_it_was_told(
     tmp_path: Path, texts: Path, tiny_trunk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefect.testing.utilities import prefect_test_harness
-
     monkeypatch.setenv("NIGHTDESK_HOME", str(tmp_path / "home"))
-    with prefect_test_harness(server_startup_timeout=180):
+    with prefect_server():
         done = adapt_flow(
             objectives=("span", "span_boundary"),
             texts=TextsForm(files=[str(texts)], held_out_share=0.2),

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def ray_running() -> Iterator[None]:
         yield
 
 
-def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "waited too long"
@@ -52,6 +53,16 @@ def progress(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
+def sockets(pid: int) -> Iterator[str]:
+    """The inodes of a process's sockets; it may close some, or end, meanwhile."""
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                kind, _, inode = str(link.readlink()).partition(":")
+                if kind == "socket":
+                    yield inode.strip("[]")
+
+
 # Starting and stopping
 
 
@@ -60,12 +71,7 @@ def test_ray_listens_on_the_loopback_alone_and_leaves_nothing_behind(children: C
     with session(RAY):
         assert signal.getsignal(signal.SIGTERM) is handler
         assert children("raylet")
-        inodes = {
-            str(link.readlink()).removeprefix("socket:[").rstrip("]")
-            for pid in children("ray")
-            for link in Path(f"/proc/{pid}/fd").iterdir()
-            if link.is_symlink() and "socket:" in str(link.readlink())
-        }
+        inodes = {inode for pid in children("ray") for inode in sockets(pid)}
         lines = [
             line.split()
             for table in ("tcp", "tcp6")
@@ -216,12 +222,13 @@ def test_a_killed_program_leaves_no_ray_and_its_training_goes_on_when_run_again(
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run.pickle")]
-    program = subprocess.Popen(
+    with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
-    )
-    wait_for(lambda: len(progress(run.folder)) >= 4)
-    program.kill()
-    program.wait()
+    ) as program:
+        try:
+            wait_for(lambda: len(progress(run.folder)) >= 4)
+        finally:
+            program.kill()
     again = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert again.returncode == 0, again.stderr[-2000:]
     lines = progress(run.folder)

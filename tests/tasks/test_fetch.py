@@ -1,13 +1,18 @@
 import gzip
 import ipaddress
+import itertools
+import logging
+import socket
 import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator, Mapping
+from threading import Event, Timer
 
 import httpx
 import pytest
 
+from tasks.context import Cancelled, until
 from tasks.fetch import ATTEMPTS, USER_AGENT, FetchBusy, Fetcher, FetchRefused, Limits, Validators
 from tasks.hosts import is_public, redacted
 from tests.loopback import Answer, Site, serving
@@ -188,11 +193,12 @@ def test_an_answer_that_drips_for_ever_is_given_up(site: Site) -> None:
     def drip() -> Iterator[bytes]:
         for _ in range(1000):
             yield b"x"
-            time.sleep(0.02)
+            time.sleep(0.005)
 
     site.pages["/drip"] = lambda _: Answer(body=drip())
-    fetcher = Fetcher(Limits(allow_private=True, timeout_seconds=0.05, delay_seconds=0), sleep=lambda _: None)
-    with pytest.raises(FetchBusy, match=r"not finished after 0\.5 s"):
+    limits = Limits(allow_private=True, timeout_seconds=10, delay_seconds=0)
+    fetcher = Fetcher(limits, sleep=lambda _: None, clock=map(float, itertools.count()).__next__)  # a second each look
+    with pytest.raises(FetchBusy, match=r"not finished after 100 s"):
         fetcher.get(f"{site.url}/drip")
     fetcher.close()
 
@@ -223,7 +229,8 @@ def test_requests_to_one_host_keep_their_distance() -> None:
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.0.0.8", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "240.0.0.1", "::1", "fe80::1", "fc00::1",
-     "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"],
+     "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::7f00:1", "::ffff:0:7f00:1", "::ffff:a9fe:a9fe", "fec0::1", "::", "ff02::1",
+     "2001:0:4136:e378:8000:63bf:80ff:fffe"],
 )  # fmt: skip
 def test_addresses_of_our_own_network_are_refused(address: str) -> None:
     asked: list[httpx.Request] = []
@@ -280,6 +287,48 @@ def test_a_redirect_into_our_own_network_is_refused() -> None:
         FetchRefused, match=r"http://metadata\.example/latest: 169\.254\.169\.254 is not a public address"
     ):
         faked(handler, addresses).get("http://open.example/")
+
+
+INSIDE = (
+    "127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "169.254.169.254", "2852039166", "[::1]", "[::ffff:127.0.0.1]",
+    "[::ffff:a9fe:a9fe]", "[64:ff9b::7f00:1]",
+)  # fmt: skip
+
+
+def as_the_system_does(host: str, port: int) -> list[str]:
+    """The address that a host written in numbers stands for: the system's resolver takes every form that `inet_aton` does."""
+    return [host] if ":" in host else [socket.inet_ntoa(socket.inet_aton(host))]
+
+
+@pytest.mark.parametrize("host", INSIDE)
+@pytest.mark.parametrize("redirected", [False, True], ids=["asked", "redirected"])
+def test_an_address_of_our_own_network_is_refused_in_every_way_of_writing_it(host: str, redirected: bool) -> None:
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(302, headers={"Location": f"http://{host}/latest/meta-data/"})
+
+    fetcher = Fetcher(
+        Limits(delay_seconds=0),
+        transport=httpx.MockTransport(handler),
+        resolve=lambda name, port: ["93.184.216.34"] if name == "open.example" else as_the_system_does(name, port),
+        sleep=lambda _: None,
+    )
+    with pytest.raises((FetchRefused, FetchBusy), match=r"is not a public address|Invalid IPv4 address"):
+        fetcher.get("http://open.example/" if redirected else f"http://{host}/latest/meta-data/")
+    assert set(asked) == ({"93.184.216.34"} if redirected else set())
+
+
+def test_a_name_that_changes_its_address_between_redirects_is_checked_each_time() -> None:
+    answers = iter([["93.184.216.34"], ["10.0.0.8"]])
+    fetcher = Fetcher(
+        Limits(delay_seconds=0),
+        transport=httpx.MockTransport(lambda _: httpx.Response(302, headers={"Location": "/again"})),
+        resolve=lambda *_: next(answers),
+    )
+    with pytest.raises(FetchRefused, match=r"10\.0\.0\.8 is not a public address"):
+        fetcher.get("http://rebinding.example/")
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://open.example/x", "http://"])
@@ -364,3 +413,27 @@ def test_a_token_in_the_query_is_sent_and_not_told(site: Site, fetcher: Fetcher)
     with pytest.raises(FetchRefused, match=r"/gone\?token=\*\*\*: answered 404"):
         fetcher.get(f"{site.url}/gone?token=secret")
     assert site.asked[0][0] == "/gone?token=secret"
+
+
+def test_the_http_librarys_own_log_tells_no_secret(
+    site: Site, fetcher: Fetcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    site.pages["/feed?token=secret"] = Answer(body=b"ok")
+    fetcher.get(f"{site.url}/feed?token=secret".replace("//", "//me:secret@"))
+    assert "/feed?token=***" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_wait_ends_when_the_work_is_cancelled() -> None:
+    cancelled = Event()
+    with serving() as site, until(cancelled):
+        site.pages["/feed"] = Answer(body=b"news")
+        fetcher = Fetcher(Limits(delay_seconds=3600, allow_private=True))
+        fetcher.get(f"{site.url}/feed")
+        Timer(0.2, cancelled.set).start()
+        with pytest.raises(Cancelled):
+            fetcher.get(f"{site.url}/feed")
+        with pytest.raises(Cancelled):
+            Fetcher(Limits(allow_private=True)).get(f"{site.url}/feed")
+        fetcher.close()

@@ -17,6 +17,7 @@ from models.plans import plan_for
 from models.recipe import Recipe
 from tasks.cluster import ClusterConfig
 from tasks.registry import Registry
+from tests.loopback import prefect_server
 
 RECIPE = RecipeForm(epochs=6, patience=0, precision="float32", learning_rate=1e-2, max_length=80)
 
@@ -46,11 +47,9 @@ def forms(
 def test_the_flow_makes_a_champion_and_then_keeps_it(
     tmp_path: Path, tiny_trunk: Path, forms: Callable[[], dict[str, LabelledForm]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefect.testing.utilities import prefect_test_harness
-
     monkeypatch.setenv("NIGHTDESK_HOME", str(tmp_path / "home"))
     registry = Registry(f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}", tmp_path / "home" / "bundles")
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_server():
         first = finetune(**forms(), recipe=RECIPE, trunk=str(tiny_trunk), workers=0)
         champions = registry.serving()
         same = finetune(**forms(), recipe=RECIPE, trunk=str(tiny_trunk), workers=0)

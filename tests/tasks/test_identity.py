@@ -182,7 +182,7 @@ def raw_rows(draw: st.DrawFn, start: int = 0) -> list[RawRow]:
     ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(before=raw_rows(), rows=raw_rows(start=100), shuffled=st.randoms(use_true_random=False))
 def test_no_row_is_lost_and_neither_order_nor_a_rerun_matters(
     before: list[RawRow], rows: list[RawRow], shuffled: object
@@ -211,7 +211,7 @@ def test_no_row_is_lost_and_neither_order_nor_a_rerun_matters(
     assert len(texts) == len(set(texts)), "a text stands once"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(first=raw_rows(), more=raw_rows(start=100))
 def test_rows_added_later_never_change_a_published_article(first: list[RawRow], more: list[RawRow]) -> None:
     published = identified(*first)

@@ -56,7 +56,7 @@ def test_a_lost_node_loses_and_doubles_no_row(
     stage = Lake.open(str(tmp_path)).stage(NIGHT)
     texts = pl.DataFrame(news(400), schema=["id", "title", "body"], orient="row").to_arrow()
     shards = cut(texts, stage, rows_per_shard=8)
-    job = ScoringJob(bundles=(str(tiny_bundle),), lake_url=str(tmp_path), night=NIGHT, model="m", cluster=CONFIG)
+    job = ScoringJob(bundles=(str(tiny_bundle),), lake_url=str(tmp_path), model="m", cluster=CONFIG)
     finished: list[Shard] = []
     for shard, _ in score_on_ray(shards, job):
         finished.append(shard)

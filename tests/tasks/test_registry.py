@@ -1,7 +1,10 @@
 """Versions, champions and names of models."""
 
+import importlib
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,8 @@ from models.engine import Predictor
 from models.throughput import Throughput
 from models.training import Recipe, TaskData, fit
 from tasks.cluster.progress import Epoch
-from tasks.registry import Registry
+from tasks.registry import QUIET, Registry
+from tasks.switches import switched
 from tasks.versions import NoSuchModel
 
 RECIPE = Recipe(epochs=1, precision="float32", max_length=64, overlap=16, learning_rate=1e-2)
@@ -173,3 +177,22 @@ def test_mlflow_is_told_to_report_to_nobody_before_it_is_imported(tmp_path: Path
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / ".config").exists()
+
+
+@pytest.mark.parametrize("takes_calls", [True, False])
+@pytest.mark.parametrize("kind", ["http", "postgresql+psycopg2"])
+def test_one_who_waits_is_told_within_seconds_that_the_registry_is_away(
+    kind: str, takes_calls: bool, tmp_path: Path
+) -> None:
+    """A server that takes a call and says nothing, and one that refuses it."""
+    with switched(QUIET):
+        importlib.import_module("mlflow")
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if takes_calls:
+            server.listen()
+        where = f"{kind}://desk:x@127.0.0.1:{server.getsockname()[1]}/nightdesk_mlflow"
+        registry, began = Registry(where, tmp_path, patient=False), time.monotonic()
+        with pytest.raises(Exception, match=r"127\.0\.0\.1"), registry.client() as client:
+            client.search_registered_models()
+    assert time.monotonic() - began < 20

@@ -251,15 +251,17 @@ class Forgetful:
 
 
 def test_a_model_that_loses_a_row_is_caught(tmp_path: Path, tiny_bundle: Path) -> None:
-    stage = Lake.open(str(tmp_path)).stage(NIGHT)
+    lake = Lake.open(str(tmp_path))
+    stage = lake.stage(NIGHT)
     shards = cut(pa.table({"id": ["a", "b"], "title": ["x", "y"], "body": ["p", None]}), stage, rows_per_shard=5)
     with pytest.raises(RowsLost, match=r"2 rows went .* 1 came out; missing 1 \['b'\]"):
-        list(score_shards(Forgetful(tiny_bundle), shards, stage, model="m"))
+        list(score_shards(Forgetful(tiny_bundle), shards, lake, model="m"))
     assert unfinished(shards, stage, "m") == shards
 
 
 def test_a_shard_is_known_by_its_text_its_model_and_its_backend(tmp_path: Path, tiny_bundle: Path) -> None:
-    stage = Lake.open(str(tmp_path)).stage(NIGHT)
+    lake = Lake.open(str(tmp_path))
+    stage = lake.stage(NIGHT)
     scorer = Predictor([tiny_bundle])
     model = model_name(scorer.digest, "torch")
 
@@ -269,7 +271,7 @@ def test_a_shard_is_known_by_its_text_its_model_and_its_backend(tmp_path: Path, 
         )
         return shard
 
-    assert list(score_shards(scorer, [cut_one("profit")], stage, model=model)) == [(cut_one("profit"), 0)]
+    assert list(score_shards(scorer, [cut_one("profit")], lake, model=model)) == [(cut_one("profit"), 0)]
     assert unfinished([cut_one("profit")], stage, model) == []
     assert unfinished([cut_one("losses")], stage, model) != []
     assert unfinished([cut_one("profit")], stage, model_name(scorer.digest, "torch-bf16")) != []

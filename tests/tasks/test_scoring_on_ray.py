@@ -42,7 +42,7 @@ def run(lake: Path, bundle: Path, config: ClusterConfig) -> str:
     return done.where
 
 
-def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "waited too long"
@@ -143,7 +143,7 @@ def test_finished_shards_are_not_scored_again_on_ray(
 
 
 def job(lake: Path, bundle: Path, config: ClusterConfig = RAY) -> ScoringJob:
-    return ScoringJob(bundles=(str(bundle),), lake_url=str(lake), night=NIGHT, model="m", cluster=config)
+    return ScoringJob(bundles=(str(bundle),), lake_url=str(lake), model="m", cluster=config)
 
 
 def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
@@ -175,12 +175,12 @@ def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
 
 def test_an_error_in_a_shard_comes_out_as_itself(ray_running: None, tmp_path: Path, tiny_bundle: Path) -> None:
     with pytest.raises(Fatal, match="nothing is staged"):
-        list(score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle)))
+        list(score_on_ray([Shard(night=NIGHT, key="0" * 24, rows=1)], job(tmp_path, tiny_bundle)))
 
 
 def test_a_model_that_cannot_be_opened_is_refused_as_in_this_process(ray_running: None, tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="is no bundle"):
-        list(score_on_ray([Shard(key="0" * 24, rows=1)], job(tmp_path, tmp_path)))
+        list(score_on_ray([Shard(night=NIGHT, key="0" * 24, rows=1)], job(tmp_path, tmp_path)))
 
 
 def test_a_worker_takes_a_named_backend_only_if_it_agreed_on_a_machine_like_its_own(
@@ -197,6 +197,7 @@ def test_scoring_that_stands_still_is_given_up(ray_running: None, tmp_path: Path
     with pytest.raises(NoProgress, match="no shard was finished"):
         list(
             score_on_ray(
-                [Shard(key="0" * 24, rows=1)], job(tmp_path, tiny_bundle, replace(RAY, no_progress_seconds=0.01))
+                [Shard(night=NIGHT, key="0" * 24, rows=1)],
+                job(tmp_path, tiny_bundle, replace(RAY, no_progress_seconds=0.01)),
             )
         )

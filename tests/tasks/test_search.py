@@ -23,6 +23,7 @@ from tasks.search import search as search_recipe
 from tasks.space import Choices, Range, SpaceRefused
 from tasks.train import LabelledFiles
 from tasks.trials import SearchPlan, SearchRun, Trial, TrialFolder
+from tests.loopback import prefect_server
 
 RECIPE = Recipe(precision="float32", max_length=64, overlap=16)
 SPACE = {"learning_rate": Choices(values=(1e-9, 1e-2)), "batch_size": Range(low=4, high=6)}
@@ -80,7 +81,6 @@ search_on_ray(run, cluster=ClusterConfig(threads_per_worker=1), on_trial=lambda 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # every trial is a process of its own, and two Rays start
 def test_a_killed_search_goes_on_where_it_stood_when_it_is_run_again(search_run: SearchRun, tmp_path: Path) -> None:
     run = replace(search_run, plan=replace(PLAN, trials=2, max_epochs=25, grace_epochs=25, concurrent=1))
     (tmp_path / "run.pickle").write_bytes(pickle.dumps(run))
@@ -117,10 +117,8 @@ def test_a_killed_search_goes_on_where_it_stood_when_it_is_run_again(search_run:
 def test_the_flow_registers_the_best_trial_and_its_figures_are_in_mlflow(
     tmp_path: Path, tiny_trunk: Path, sentiment_examples: list[SentimentExample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefect.testing.utilities import prefect_test_harness
-
     from flows.forms import LabelledForm, RecipeForm
-    from flows.forms_search import ParameterForm, SearchForm
+    from flows.forms_search import ChoicesForm, SearchForm
     from flows.search import search
 
     for part, some in (("train", sentiment_examples), ("dev", sentiment_examples[:9])):
@@ -128,10 +126,10 @@ def test_the_flow_registers_the_best_trial_and_its_figures_are_in_mlflow(
         lines = [json.dumps({"text": one.text + ending, "label": one.label}) for one in some]
         (tmp_path / f"{part}.jsonl").write_text("\n".join(lines))
     monkeypatch.setenv("NIGHTDESK_HOME", str(tmp_path / "home"))
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_server():
         (decision,) = search(
             labelled=LabelledForm(train=[str(tmp_path / "train.jsonl")], dev=[str(tmp_path / "dev.jsonl")]),
-            space={"learning_rate": ParameterForm(choices=[5e-3, 1e-2])},
+            space={"learning_rate": ChoicesForm(choices=[5e-3, 1e-2])},
             extent=SearchForm(trials=2, max_epochs=3),
             recipe=RecipeForm(precision="float32", max_length=80),
             trunk=str(tiny_trunk),

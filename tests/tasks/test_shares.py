@@ -11,7 +11,7 @@ from tasks.cluster import ClusterConfig
 from tasks.cluster.session import _switches, gpus_per_worker, threads_here
 from tasks.switches import switched
 
-NAMED = "ray://head:10001"
+NAMED = "head:6379"
 
 
 @pytest.fixture(autouse=True)

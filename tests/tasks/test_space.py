@@ -4,12 +4,15 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from flows.forms_search import ParameterForm, SearchForm, space_of, written_space
+from flows.forms_search import ParameterForm, SearchForm, searched, space_of, written_space
+from models.augment import WAYS
 from models.recipe import Recipe, recipe_for
 from tasks.space import DEFAULT_SPACE, Choices, Range, Space, SpaceRefused, applied, check, kind_of
 from tasks.trials import SearchPlan
+
+FORM: TypeAdapter[ParameterForm] = TypeAdapter(ParameterForm)
 
 
 def test_the_default_space_fits_the_recipes_of_every_task() -> None:
@@ -64,6 +67,16 @@ def test_a_parameter_is_of_the_kind_of_its_field(name: str, kind: type) -> None:
     assert kind_of(name) is kind
 
 
+def test_a_form_offers_every_parameter_that_may_be_searched_and_no_other() -> None:
+    for name in searched():
+        kind_of(name)
+    fields = {name.partition(".")[0] for name in searched()}
+    with pytest.raises(SpaceRefused) as refused:
+        kind_of("nothing")
+    assert fields == set(str(refused.value).partition("allowed are ")[2].split(", "))
+    assert {name for name in searched() if name.startswith("augment.")} == {f"augment.{way}" for way in WAYS}
+
+
 def test_a_trials_values_are_put_into_the_recipe_one_name_of_a_field_at_a_time() -> None:
     recipe = applied(
         Recipe(loss_weights={"ner": 2.0}), {"dropout": 0.2, "loss_weights.sentiment": 0.5, "loss_weights.topics": 3.0}
@@ -73,7 +86,7 @@ def test_a_trials_values_are_put_into_the_recipe_one_name_of_a_field_at_a_time()
 
 def test_a_form_says_a_range_or_choices() -> None:
     given = {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}, "crf": {"choices": [True, False]}}
-    forms = {name: ParameterForm.model_validate(one) for name, one in given.items()}
+    forms = {name: FORM.validate_python(one) for name, one in given.items()}
     space = space_of(forms)
     assert space == {"learning_rate": Range(low=1e-5, high=1e-3, log=True), "crf": Choices(values=(True, False))}
     check(space, Recipe())
@@ -83,11 +96,18 @@ def test_a_form_says_a_range_or_choices() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"low": 1}, {"low": 1, "high": 2, "choices": [1]}, {"choices": [1], "log": True}, {"lo": 1, "high": 2}],
+    [
+        {},
+        {"low": 1},
+        {"low": 1, "high": 2, "choices": [1]},
+        {"choices": [1], "log": True},
+        {"lo": 1, "high": 2},
+        {"choices": []},
+    ],
 )
 def test_a_form_that_says_neither_or_both_is_refused(given: Mapping[str, object]) -> None:
     with pytest.raises(ValidationError):
-        ParameterForm.model_validate(given)
+        FORM.validate_python(given)
 
 
 def test_a_space_is_written_at_the_command_line() -> None:

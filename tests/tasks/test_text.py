@@ -69,7 +69,7 @@ def test_nothing_left_is_none(nothing: str | None) -> None:
 @example("&" + "&#35;" * 40 + "97;")
 @example("&amp\u037e")
 @example("<<b>script>x</script>")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_normalising_twice_changes_nothing(delivered: str) -> None:
     for normalise in (text.title, text.body):
         once = normalise(delivered)
@@ -77,7 +77,7 @@ def test_normalising_twice_changes_nothing(delivered: str) -> None:
 
 
 @given(st.text(st.characters()) | PIECES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_control_character_is_left_and_spaces_are_folded(delivered: str) -> None:
     for normalise, allowed in ((text.title, ""), (text.body, "\n")):
         normal = normalise(delivered) or ""
@@ -89,7 +89,7 @@ def test_no_control_character_is_left_and_spaces_are_folded(delivered: str) -> N
 
 
 @given(st.text(st.characters(exclude_characters="<&", exclude_categories=("C", "Z"))))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_text_without_markup_keeps_every_character(delivered: str) -> None:
     normal = unicodedata.normalize("NFC", delivered)
     if not any(character in "<&" for character in normal):

@@ -227,7 +227,7 @@ SMALL = st.builds(
 
 
 @given(st.lists(SMALL, max_size=12), st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_articles_quarantine_and_repeats_are_the_input(rows: list[RawRow], distinct: bool) -> None:
     given_rows = [row.model_copy(update={"row_id": f"r{n}"}) for n, row in enumerate(rows)] if distinct else rows
     past = Past(earlier=ARTICLES.empty(), existing=ARTICLES.empty())

@@ -13,6 +13,8 @@ import pytest
 
 from data_contracts.alerts import CONTRACT, Alert
 from tasks.lake import Lake
+from tasks.lake.remote import LEASE
+from tasks.lake.waiting import PATIENCE
 from tasks.ledger import Ledger, LedgerDamaged
 from tasks.notify import Notified, notify
 from tasks.plugins import PluginRefused, UnknownPlugin
@@ -56,7 +58,7 @@ class Desk:
         Lake.open(self.url).commit({"alerts": CONTRACT.table(alerts)}, night=night, run_id=f"run-{len(alerts)}")
 
     def notify(self, night: dt.date = NIGHT, hours: float = 0.0, **other: object) -> Notified:
-        given = {"sinks": self.sinks, "cooldown_hours": 20.0, "tries": 1} | other
+        given = {"sinks": self.sinks, "cooldown_hours": 36.0, "tries": 1} | other
         return notify.fn(self.url, night=night, now=NOW + dt.timedelta(hours=hours), **given)
 
     def written(self) -> list[str]:
@@ -212,6 +214,10 @@ def test_a_damaged_ledger_sends_nothing_and_says_where(desk) -> None:
         Ledger.from_json("[1]", where="here")
 
 
+def test_a_run_waits_for_longer_than_the_lease_of_one_that_was_killed_while_it_sent() -> None:
+    assert PATIENCE > LEASE
+
+
 def in_a_process(desk: Desk, before: str = "") -> subprocess.Popen[bytes]:
     """The same `notify` in a process of its own, for killing."""
     script = f"""
@@ -219,7 +225,7 @@ def in_a_process(desk: Desk, before: str = "") -> subprocess.Popen[bytes]:
     from tasks.notify import notify
     {before}
     notify.fn({desk.url!r}, night=dt.date(2026, 3, 20), now=dt.datetime(2026, 3, 20, 23, tzinfo=dt.UTC), sinks={desk.sinks!r},
-              cooldown_hours=20.0, tries=1)
+              cooldown_hours=36.0, tries=1)
     """
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))}
     return subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, env=env)
@@ -269,3 +275,12 @@ def test_a_run_killed_while_writing_a_file_is_finished_by_the_next(desk, written
     assert after.sent == 2 - written
     assert sorted(desk.written()) == [alert("Norvane").alert_key, alert("Talbrook").alert_key]
     assert desk.notify().sent == 0
+
+
+def test_an_old_night_that_is_filled_in_never_holds_tonight_back_and_no_clock_decides(desk) -> None:
+    years_ago, tomorrow = NIGHT - dt.timedelta(days=365), NIGHT + dt.timedelta(days=1)
+    for night in (years_ago, NIGHT, tomorrow):
+        desk.publish(alert("Norvane", night), night=night)
+    assert desk.notify(years_ago, retry_nights=0).sent == 2
+    assert desk.notify(NIGHT, hours=7, retry_nights=0).sent == 2
+    assert desk.notify(tomorrow, hours=30, retry_nights=0, cooldown_hours=24.0).sent == 2, "some seconds early"

@@ -4,13 +4,15 @@ import dataclasses
 import datetime as dt
 import json
 import logging
+import uuid
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from data_contracts.alerts import Alert
 from tasks import plugins
-from tasks.lake import Lake
+from tasks.lake import Lake, LakeUnreachable
 from tasks.sinks import Digest, SinkFailed
 from tasks.sinks.apprise import PlaceRefused
 
@@ -104,6 +106,41 @@ def test_a_line_torn_by_a_crash_is_cut_off_and_written_again(lines_at) -> None:
     assert sink.arrived([alert("Norvane").alert_key, alert("Talbrook").alert_key]) == {alert("Norvane").alert_key}
     sink.send(digest(alert("Talbrook")))
     assert [json.loads(line)["subject"] for line in file.read_text("utf-8").splitlines()] == ["Norvane", "Talbrook"]
+
+
+def test_a_file_in_a_lake_that_cannot_be_read_just_now_is_not_written_over(lake, monkeypatch) -> None:
+    (sink,) = plugins.resolve("tasks.sinks", "jsonl", "connect")(plugins.configure("tasks.sinks", "jsonl", {}), lake)
+    sink.send(digest(alert("Norvane")))
+
+    def away(*_: object) -> bytes:
+        raise LakeUnreachable("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lake, "read_file", away)
+        with pytest.raises(LakeUnreachable):
+            sink.send(digest(alert("Talbrook")))
+        with pytest.raises(LakeUnreachable):
+            sink.arrived(["x"])
+    sink.send(digest(alert("Quillmere")))
+    lines = lake.read_file("_alerts/alerts.jsonl").splitlines()
+    assert [json.loads(line)["subject"] for line in lines] == ["Norvane", "Quillmere"]
+
+
+def test_a_file_at_a_url_that_cannot_be_read_just_now_is_not_written_over(lake, monkeypatch) -> None:
+    url = f"memory://alerts-{uuid.uuid4().hex}/all.jsonl"
+    config = plugins.configure("tasks.sinks", "jsonl", {"path": url})
+    (sink,) = plugins.resolve("tasks.sinks", "jsonl", "connect")(config, lake)
+    sink.send(digest(alert("Norvane")))
+
+    def away(*_: object, **__: object) -> bytes:
+        raise ConnectionResetError("reset")
+
+    with monkeypatch.context() as patched:
+        for name in ("cat_file", "info", "_open"):
+            patched.setattr(MemoryFileSystem, name, away)
+        with pytest.raises(SinkFailed, match="cannot be read"):
+            sink.send(digest(alert("Talbrook")))
+    assert sink.arrived([alert("Norvane").alert_key]) == {alert("Norvane").alert_key}
 
 
 def test_a_file_that_cannot_be_written_is_worth_another_try(tmp_path, lake) -> None:

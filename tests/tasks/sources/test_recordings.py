@@ -26,7 +26,9 @@ def read_case(case: str) -> list[dict[str, object]]:
 def as_expected(item: object, location: Path) -> dict[str, object]:
     """The item without what is empty, its path shortened to the file's name, its payload left to other tests where it can be read."""
     assert isinstance(item, Delivered | Unreadable)
-    parts = {name: value for name, value in dataclasses.asdict(item).items() if value is not None}
+    parts = {
+        name: value for name, value in dataclasses.asdict(item).items() if value is not None and value is not False
+    }
     text = json.dumps(parts, ensure_ascii=True).replace(location.as_posix(), location.name)
     shortened: dict[str, object] = json.loads(text)
     if isinstance(item, Delivered) and item.parse_error is None:
