@@ -12,13 +12,13 @@ import sys
 import typer
 
 from data_contracts.errors import NightdeskError
-from flows.arguments import spread
+from flows.arguments import spread, value_of
 from flows.settings import quiet
 from flows.showing import tell
 
 COMMANDS = (
     "run", "backfill", "score", "evaluate", "explain", "finetune", "adapt", "search", "distil", "compress", "combine", "promote", "rollback",
-    "sql", "report", "doctor", "bench",
+    "sql", "report", "doctor", "bench", "up", "down", "status", "deploy", "watchdog", "cleanup",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ for name in COMMANDS:
 
 def main() -> None:
     """The console script."""
-    quiet()
+    quiet(settings_file=value_of("--settings", sys.argv[1:]))
     try:
         app(args=spread(sys.argv[1:]))
     except NightdeskError as error:

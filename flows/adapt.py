@@ -11,7 +11,10 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.forms_adapt import AdaptRecipeForm, Objective, TextsForm
+from flows.artifacts import concluded
+from flows.forms import Named, Workers, form
+from flows.forms_adapt import AdaptRecipeForm, Objectives, TextsForm
+from flows.operate import logs
 from flows.settings import Settings, load, quiet
 from tasks.adapt import Adapted, copy_trunk, refuse_to_overwrite
 from tasks.adapt import adapt as adapt_trunk
@@ -20,14 +23,15 @@ TRUNK = "minilm"
 STORAGE = "adapting"
 
 
-@flow(name="adapt")
+@form
+@flow(name="adapt", flow_run_name="adapt {trunk}")
 def adapt(
-    objectives: tuple[Objective, ...] = ("whole_word",),
+    objectives: Objectives = ("whole_word",),
     texts: TextsForm = TextsForm(),  # noqa: B008
     recipe: AdaptRecipeForm = AdaptRecipeForm(),  # noqa: B008
-    trunk: str = TRUNK,
+    trunk: Named = TRUNK,
     output: str | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     settings_file: str | None = None,
 ) -> Adapted:
     """Let a trunk read texts without labels, so that it knows their field before it is fine-tuned.
@@ -43,6 +47,7 @@ def adapt(
     """
     quiet()
     settings = load(settings_file)
+    logs.begin(settings.operate.log_format)
     if output:
         refuse_to_overwrite(Path(output))
     done = adapt_trunk(
@@ -59,7 +64,7 @@ def adapt(
     place = output or done.trunk
     get_run_logger().info("%s after %d steps -> %s", losses(done), done.steps, place)
     _show(done, place)
-    return done
+    return concluded(done)
 
 
 def adapt_into(

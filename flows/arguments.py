@@ -31,3 +31,12 @@ def spread(arguments: Sequence[str]) -> list[str]:
             taken += 1
         spread_out.append(argument)
     return spread_out
+
+
+def value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """What a flag is given, before the command line's library has read it: `--settings F` or `--settings=F`."""
+    for position, argument in enumerate(arguments):
+        name, given, value = argument.partition("=")
+        if name == flag:
+            return value if given else next(iter(arguments[position + 1 :]), None)
+    return None

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from pydantic import Field
 
+from flows.artifacts import concluded
 from flows.distil import OneTask
 from flows.finetune import copy_bundle, pass_gate, refuse_to_overwrite, sample_files
+from flows.forms import Named, form
+from flows.operate import logs
 from flows.settings import Settings, load, quiet
 from tasks.combine import combine as unite
 from tasks.evaluate import evaluate
@@ -27,12 +31,13 @@ if TYPE_CHECKING:
 How = Literal["ensemble", "soup"]
 
 
-@flow(name="combine")
+@form
+@flow(name="combine", flow_run_name="combine {task}")
 def combine(
-    models: list[str],
+    models: Annotated[list[Named], Field(min_length=2, json_schema_extra={"uniqueItems": True})],
     task: OneTask = "sentiment",
     how: How = "ensemble",
-    dev: list[str] | None = None,
+    dev: list[Named] | None = None,
     settings_file: str | None = None,
 ) -> tuple[Decision, ...]:
     """Make one model of several: an ensemble that asks them all, or a soup of their weights.
@@ -46,20 +51,21 @@ def combine(
     """
     quiet()
     settings = load(settings_file)
+    logs.begin(settings.operate.log_format)
     files: dict[str, LabelledFiles] = {task: LabelledFiles(train=(), dev=tuple(dev)) if dev else sample_files(task)}
     bundle = unite(
         _found(models, settings), how=how, task=task, dev=files[task].dev, storage=str(settings.home / "training")
     )
     params: dict[str, object] = {"combined": how, "models": ",".join(models)}
     figures, decisions = pass_gate(bundle, files, params=params, settings=settings)
-    lines = [f"- **{one.task}/{one.version}** {one.reason}" for one in decisions]
+    lines = [f"- {one.said}" for one in decisions]
     measured = (
         f"{how} of {len(models)}: {figures[task].headline} {figures[task].f1:.4f} on {figures[task].n} dev examples"
     )
     create_markdown_artifact("\n".join([measured, "", *lines]), key="combine-gate", description="What the gate said")
     for decision in decisions:
         get_run_logger().info("%s/%d: %s", decision.task, decision.version, decision.reason)
-    return decisions
+    return concluded(decisions)
 
 
 def combine_into(

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.artifacts import concluded
 from flows.distil import OneTask
 from flows.finetune import PlanName, copy_bundle, files_for, pass_gate, refuse_to_overwrite
-from flows.forms import LabelledForm, RecipeForm
+from flows.forms import LabelledForm, RecipeForm, Workers, form
 from flows.forms_distil import CompressionForm
+from flows.operate import logs
 from flows.settings import Settings, load, quiet
 from tasks.compress import compress as shrink
 from tasks.promote import Decision
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from models.plans import Plan
 
 
-@flow(name="compress")
+@form
+@flow(name="compress", flow_run_name="compress {task}")
 def compress(
     task: OneTask = "sentiment",
     model: str | None = None,
@@ -35,7 +38,7 @@ def compress(
     files: LabelledForm | None = None,
     plan: PlanName = "default",
     recipe: RecipeForm = RecipeForm(),  # noqa: B008
-    workers: int = 1,
+    workers: Workers = 1,
     settings_file: str | None = None,
 ) -> tuple[Decision, ...]:
     """Make a model smaller, and say what that saves and costs.
@@ -54,6 +57,7 @@ def compress(
 
     quiet()
     settings = load(settings_file)
+    logs.begin(settings.operate.log_format)
     name = model or f"{task}/champion"
     labelled = files_for(task, {task: files})
     chosen = plan_for((task,), plan, **recipe.changes())
@@ -76,7 +80,7 @@ def compress(
     for decision in decisions:
         get_run_logger().info("%s/%d: %s", decision.task, decision.version, decision.reason)
     _show(done.report, decisions)
-    return decisions
+    return concluded(decisions)
 
 
 def compress_into(
@@ -111,7 +115,7 @@ def _show(report: CompressionReport, decisions: tuple[Decision, ...]) -> None:
         for name, one in (("before", report.before), ("after", report.after))
     ]
     create_table_artifact(rows, key="compress-weights", description=report.sentence())
-    lines = [f"- **{one.task}/{one.version}** {one.reason}" for one in decisions]
+    lines = [f"- {one.said}" for one in decisions]
     create_markdown_artifact(
         "\n".join([report.sentence(), "", *lines]), key="compress-gate", description="What the gate said"
     )

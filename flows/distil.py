@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from prefect import flow, get_run_logger
 
+from flows.artifacts import concluded
 from flows.finetune import Finetuned, PlanName, copy_bundle, files_for, pass_gate, refuse_to_overwrite, show_finetuned
-from flows.forms import LabelledForm, RecipeForm
+from flows.forms import LabelledForm, Named, RecipeForm, Seeds, Workers, form
 from flows.forms_distil import TeachingForm
+from flows.operate import logs
 from flows.settings import Settings, load, quiet
 from tasks.distil import distil as teach
 from tasks.evaluate import evaluate
@@ -29,16 +31,17 @@ STUDENT = "layers:3"
 OneTask = Literal["sentiment", "topics", "ner", "entity_sentiment", "summary"]
 
 
-@flow(name="distil")
+@form
+@flow(name="distil", flow_run_name="distil {task}")
 def distil(
     teaching: TeachingForm,
     task: OneTask = "sentiment",
-    student: str = STUDENT,
+    student: Named = STUDENT,
     files: LabelledForm | None = None,
     plan: PlanName = "default",
     recipe: RecipeForm = RecipeForm(),  # noqa: B008
-    seeds: int | None = None,
-    workers: int = 1,
+    seeds: Seeds | None = None,
+    workers: Workers = 1,
     settings_file: str | None = None,
 ) -> tuple[Decision, ...]:
     """Teach a smaller model what a larger one, or several, have learnt.
@@ -58,6 +61,7 @@ def distil(
 
     quiet()
     settings = load(settings_file)
+    logs.begin(settings.operate.log_format)
     chosen = plan_for((task,), plan, seeds=seeds, **recipe.changes())
     labelled = files_for(task, {task: files})
     trained = teach(
@@ -75,7 +79,7 @@ def distil(
     for decision in decisions:
         get_run_logger().info("%s/%d: %s", decision.task, decision.version, decision.reason)
     show_finetuned(Finetuned(trained=trained, figures=figures, decisions=decisions), key="distil")
-    return decisions
+    return concluded(decisions)
 
 
 def distil_into(

@@ -11,15 +11,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from pydantic import Field
 
 from data_contracts.errors import Fatal
 from data_contracts.labels import NIGHT_TASKS, TASKS
-from flows.artifacts import show_shadow
-from flows.forms import LabelledForm, RecipeForm
+from flows.artifacts import concluded, show_shadow
+from flows.forms import LabelledForm, Named, RecipeForm, Seeds, Workers, form
+from flows.operate import logs
 from flows.settings import SAMPLE, Settings, load, quiet
 from flows.wiring import backend_of
 from tasks import output as outputs
@@ -80,19 +82,20 @@ def files_for(task: str, given: Mapping[str, LabelledForm | None]) -> dict[str, 
     return {task: named.get(task) or sample_files(task)}
 
 
-@flow(name="finetune")
+@form
+@flow(name="finetune", flow_run_name="finetune {task}")
 def finetune(
     task: Task = "all",
     sentiment: LabelledForm | None = None,
     topics: LabelledForm | None = None,
-    ner: LabelledForm | None = None,
+    ner: Annotated[LabelledForm | None, Field(title="Entities")] = None,
     entity_sentiment: LabelledForm | None = None,
     summary: LabelledForm | None = None,
     plan: PlanName = "default",
     recipe: RecipeForm = RecipeForm(),  # noqa: B008
-    seeds: int | None = None,
-    trunk: str = TRUNK,
-    workers: int = 1,
+    seeds: Seeds | None = None,
+    trunk: Named = TRUNK,
+    workers: Workers = 1,
     settings_file: str | None = None,
 ) -> tuple[Decision, ...]:
     """Fine-tune BERT on labelled sentences, and let it serve if it beats what serves.
@@ -115,6 +118,7 @@ def finetune(
 
     quiet()
     settings = load(settings_file)
+    logs.begin(settings.operate.log_format)
     given = dict(zip(TASKS, (sentiment, topics, ner, entity_sentiment, summary), strict=True))
     files = files_for(task, given)
     chosen = plan_for(tuple(files), plan, seeds=seeds, **recipe.changes())
@@ -122,7 +126,7 @@ def finetune(
     for decision in done.decisions:
         get_run_logger().info("%s/%d: %s", decision.task, decision.version, decision.reason)
     show_finetuned(done)
-    return done.decisions
+    return concluded(done.decisions)
 
 
 def finetune_models(
@@ -254,10 +258,7 @@ def copy_bundle(bundle: Path, output: Path) -> None:
 
 def show_finetuned(done: Finetuned, *, key: str = "finetune") -> None:
     """The report per class and the gate's words, on the run's page, under names that begin with `key`."""
-    lines = [
-        f"- **{d.task}/{d.version}** {'is champion' if d.promoted else 'is no champion'}: {d.reason}"
-        for d in done.decisions
-    ]
+    lines = [f"- {d.said}" for d in done.decisions]
     create_markdown_artifact("\n".join(lines), key=f"{key}-gate", description="What the gate said")
     for task, figures in done.figures.items():
         table = [asdict(label) for label in figures.labels]

@@ -1,24 +1,104 @@
-"""The nested parameters of flows, as the Prefect form shows them: titled, described, and closed to unknown names.
+"""The parameters of flows, as the Prefect form shows them: titled, described, held to what is allowed, and closed to unknown names.
 
 They stand apart from the flows because a flow's file is loaded under another name by a worker, where a class could not be found again.
+What a form can refuse by itself stands in its schema, and the server holds every caller to it before there is a run; it does not look at
+`format`, so a date has a pattern too. What only code can know (a file that is not there, a last night before the first) is refused by the flow
+before it writes anything.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import datetime as dt
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from tasks.secrecy import unspoken
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+    F = TypeVar("F", bound=Flow[..., Any])
+
+ONE_FIELD = ("string", "integer", "number")  # a switch or a list that is left alone would not look so
+ISO_DATE = "^(19|2[0-9])[0-9]{2}-(02-(0[1-9]|[12][0-9])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01]))$"
+WITHOUT_CREDENTIALS = (
+    "^(?![^:]*://[^:/@]*:[^@]*@).*$"  # no user:password@ in a URL: Prefect stores parameters in the clear
+)
+
+Night: TypeAlias = Annotated[dt.date, Field(json_schema_extra={"pattern": ISO_DATE})]
+By: TypeAlias = Annotated[Literal["first_seen", "published"], Field(title="An article's night")]
+NightBy: TypeAlias = Annotated[Literal["first_seen", "published", "late"], Field(title="An article's night")]
+AtOnce: TypeAlias = Annotated[int, Field(ge=1, le=366)]
+Named: TypeAlias = Annotated[str, Field(pattern=r"\S")]
+LakePlace: TypeAlias = Annotated[str, Field(json_schema_extra={"pattern": WITHOUT_CREDENTIALS})]
+Workers: TypeAlias = Annotated[int, Field(ge=0)]
+Seeds: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+def form(flow: F) -> F:
+    """Title a flow's parameters on its form: as their `Field` says, else by their names.
+
+    Prefect makes the form from the signature and would show the bare names; the descriptions it takes from the docstring. What ends the flow
+    becomes its run's state, which is stored and told: it holds no secret.
+    """
+    signature = inspect.signature(flow.fn, eval_str=True)
+    flow.fn = unspoken()(flow.fn)
+    # else Prefect would look up the types that it names where `unspoken` is
+    vars(flow.fn)["__signature__"] = signature
+    titled = [
+        one.replace(
+            default=Field(... if one.default is one.empty else one.default, json_schema_extra={"title": _title(one)})
+        )
+        for one in signature.parameters.values()
+    ]
+    vars(flow)["__signature__"] = signature.replace(parameters=titled)
+    return flow
+
+
+def schema_of(flow: Flow[..., Any]) -> dict[str, Any]:
+    """The form as the server keeps it and holds every caller to it.
+
+    Unlike Prefect's own it is closed to unknown names, and what may be left empty is drawn as one field, not as a choice of a type or "None".
+    """
+    from prefect.utilities.callables import parameter_schema
+
+    schema = parameter_schema(flow).model_dump(mode="json", exclude_unset=True) | {"additionalProperties": False}
+    for model in (schema, *schema.get("definitions", {}).values()):
+        model["properties"] = {name: _plain(field) for name, field in model["properties"].items()}
+    return schema
+
+
+def _plain(field: dict[str, Any]) -> dict[str, Any]:
+    """A field that may be empty as one without a default, which the server takes for the same: a null is allowed, and so is leaving it out."""
+    if isinstance(default := field.get("default"), dict):
+        return field | {"default": {name: value for name, value in default.items() if value is not None}}
+    kinds = [kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"]
+    if default is not None or len(kinds) != 1 or kinds[0].get("type") not in ONE_FIELD:
+        return field
+    plain: dict[str, Any] = kinds[0]
+    return plain | {name: value for name, value in field.items() if name not in ("anyOf", "default")}
+
+
+def _title(parameter: inspect.Parameter) -> str:
+    """ "settings_file" is "Settings file", where no `Field` says otherwise."""
+    said = [one.title for one in get_args(parameter.annotation) if isinstance(one, FieldInfo) and one.title]
+    return said[0] if said else parameter.name.replace("_", " ").capitalize()
 
 
 class LabelledForm(BaseModel):
     """Labelled files of one task."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="Labelled files")
-    train: list[str] = Field(
+    train: list[Named] = Field(
         title="Training files", description="JSONL files to fit, paths on the worker", min_length=1
     )
-    dev: list[str] = Field(title="Dev files", description="JSONL files to choose by, paths on the worker", min_length=1)
-    auxiliary: list[str] = Field(
+    dev: list[Named] = Field(
+        title="Dev files", description="JSONL files to choose by, paths on the worker", min_length=1
+    )
+    auxiliary: list[Named] = Field(
         [], title="Auxiliary files", description="JSONL files that join in the recipe's first epochs only"
     )
 

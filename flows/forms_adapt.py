@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.forms import LakePlace, Named, Night
 from tasks.unlabelled import Unlabelled
 
 if TYPE_CHECKING:
     from models.adapting import AdaptRecipe
 
 Objective: TypeAlias = Literal["mlm", "whole_word", "span", "span_boundary", "next_sentence", "sentence_order"]
+Objectives: TypeAlias = Annotated[tuple[Objective, ...], Field(min_length=1)]
 
 
 class TextsForm(BaseModel):
     """Which texts a trunk learns from; with nothing filled in, all articles of the settings' lake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="Texts")
-    lake: str | None = Field(
+    lake: LakePlace | None = Field(
         None, title="Lake", description="a directory or URL. Empty: the settings' lake, or none where files are given"
     )
-    first: dt.date | None = Field(None, title="First night", description="of the lake's articles. Empty: the earliest")
-    last: dt.date | None = Field(None, title="Last night", description="of the lake's articles. Empty: the latest")
-    files: list[str] = Field(
+    first: Night | None = Field(None, title="First night", description="of the lake's articles. Empty: the earliest")
+    last: Night | None = Field(None, title="Last night", description="of the lake's articles. Empty: the latest")
+    files: list[Named] = Field(
         default_factory=list,
         title="Files",
         description=".txt (a line a document), .jsonl, .json or .csv, also .gz: paths on the worker",
@@ -35,7 +36,7 @@ class TextsForm(BaseModel):
     held_out_share: float = Field(
         0.05, title="Held-out share", description="of the documents, measured and not learnt from", gt=0, lt=1
     )
-    excepted: list[str] = Field(
+    excepted: list[Named] = Field(
         default_factory=list,
         title="Except",
         description="files of the same kinds, labelled ones to measure by too, whose texts are not to be learnt from: paths on the worker",

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.forms import Named
 from tasks.compress import Compression
 from tasks.distil import Teaching
 
@@ -16,12 +17,12 @@ class TeachingForm(BaseModel):
     """Who teaches, and how much it counts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="Teaching")
-    teachers: list[str] = Field(
+    teachers: list[Named] = Field(
         title="Teachers",
         description="champion, sentiment/3, or bundles' directories; several answer together",
         min_length=1,
     )
-    unlabelled: list[str] = Field(
+    unlabelled: list[Named] = Field(
         default_factory=list,
         title="Texts without labels",
         description=".txt (a line a document), .jsonl, .json or .csv, also .gz: paths on the worker",

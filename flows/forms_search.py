@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.space import DEFAULT_SPACE, Choices, Range, Space, SpaceRefused
+from flows.forms import RecipeForm
+from tasks.space import DEFAULT_SPACE, NOT_SEARCHED, Choices, Range, Space, SpaceRefused
 from tasks.trials import SearchPlan
 
 
-class ParameterForm(BaseModel):
-    """What one parameter of the recipe may be: a range of numbers, or choices."""
+class RangeForm(BaseModel):
+    """Numbers that one parameter of the recipe may be."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="Parameter")
-    low: float | None = Field(None, title="Lowest", description="of a range")
-    high: float | None = Field(None, title="Highest", description="of a range, included")
+    model_config = ConfigDict(extra="forbid", frozen=True, title="Range")
+    low: float = Field(title="Lowest", description="of the range")
+    high: float = Field(title="Highest", description="of the range, included")
     log: bool = Field(False, title="Logarithmic", description="each doubling as likely as the next; above 0 only")
-    choices: list[bool | int | float | str] | None = Field(None, title="Choices", description="instead of a range")
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> ParameterForm:
-        ranged = self.low is not None and self.high is not None
-        whole = ranged if self.choices is None else self.low is None and self.high is None and not self.log
-        if not whole:
-            raise ValueError("allowed is a range, with low and high, or choices; not both")
-        return self
-
-    def parameter(self) -> Range | Choices:
+    def parameter(self) -> Range:
         """The same for tasks.space."""
-        if self.choices is not None:
-            return Choices(values=tuple(self.choices))
-        assert self.low is not None
-        assert self.high is not None
         return Range(low=self.low, high=self.high, log=self.log)
+
+
+class ChoicesForm(BaseModel):
+    """Values that one parameter of the recipe may be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="Choices")
+    choices: list[bool | int | float | str] = Field(title="Choices", description="each as likely", min_length=1)
+
+    def parameter(self) -> Choices:
+        """The same for tasks.space."""
+        return Choices(values=tuple(self.choices))
 
 
 class SearchForm(BaseModel):
@@ -53,6 +52,23 @@ class SearchForm(BaseModel):
         """The same for tasks.trials."""
         values: dict[str, Any] = self.model_dump()
         return SearchPlan(**values)
+
+
+def searched() -> list[str]:
+    """The fields of a recipe that may be searched; of one that holds values by name, each name of it."""
+    names: list[str] = []
+    for field, schema in RecipeForm.model_json_schema()["properties"].items():
+        kind = schema["anyOf"][0]
+        inner = kind.get("propertyNames", {}).get("enum")
+        if field not in NOT_SEARCHED and kind.get("type") != "array":
+            names += [f"{field}.{name}" for name in inner] if inner else [field]
+    return names
+
+
+ParameterForm: TypeAlias = RangeForm | ChoicesForm
+SpaceForm: TypeAlias = Annotated[
+    dict[str, ParameterForm], Field(json_schema_extra={"propertyNames": {"enum": list[Any](searched())}})
+]
 
 
 def space_of(given: dict[str, ParameterForm]) -> Space:
@@ -76,10 +92,10 @@ def written_space(lines: list[str]) -> dict[str, ParameterForm]:
         low, colon, rest = given.partition(":")
         high, _, scale = rest.partition(":")
         if not colon:
-            space[name] = ParameterForm(choices=[_value(one) for one in given.split(",")])
+            space[name] = ChoicesForm(choices=[_value(one) for one in given.split(",")])
             continue
         try:
-            space[name] = ParameterForm(low=float(low), high=float(high), log=bool(scale))
+            space[name] = RangeForm(low=float(low), high=float(high), log=bool(scale))
         except ValueError as error:
             raise SpaceRefused(f"{line!r}: a range is written LOW:HIGH or LOW:HIGH:log, in numbers") from error
         if scale not in ("", "log"):

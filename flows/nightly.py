@@ -2,60 +2,78 @@
 
 The order is the promise. What the feeds gave is kept first, because a feed may not say it twice; nothing else is visible until every table
 of the night is published in one commit; alerts are sent last, about what readers can look up. The flow may be killed anywhere and run again.
-A night that another run is writing is refused. Backfills over files call it with `by="published"`.
+A night that another run is writing is waited for or refused (`flows.locking`). Backfills over files take the same steps (`flows.steps`) with
+several nights at once.
+
+Each night is run exactly once, whenever runs come. A run that is given no night is for the last one that had ended when it was scheduled. It
+first makes up for nights before it that are missing in the lake or were cut short, the earliest first, each as a run of its own; one that fails
+is told after tonight is done. Which rows belong to a night that is run late: of a feed, those published within the night; of a source with a
+place of its own for each night (`{night}`), all but what the file of the night of its publication has too. What feeds deliver that belongs to no
+night run late (rows without a time, rows dated before) is taken by the newest night, which takes whatever no other has: so nothing is lost,
+nothing is doubled, and the order of late runs changes no night's rows. What later nights say of them (repeats, versions, stories, baselines) is
+judged again by the next backfill. A feed that has dropped a night's rows by then has lost them. A late run whose night is done only sends what
+is undelivered.
+
+Not covered: which of its runs Prefect books a missed night on when a run is tried again: it counts such runs and does not know their nights, so
+after one that is done by then the next may be shown on the page of another night's run. The tables are right all the same.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 from uuid import uuid4
 
 from prefect import flow, get_run_logger, runtime
 
 from data_contracts.errors import Fatal
 from data_contracts.labels import NIGHT_TASKS
-from flows.artifacts import show_night
+from flows.artifacts import concluded, totals
 from flows.finetune import SAMPLE_LABELLED, Task, finetune
-from flows.nights import cutoff_at, last_ended, window_of
+from flows.forms import LakePlace, Night, NightBy, form
+from flows.locking import locked
+from flows.nights import ONE_DAY, earlier, last_ended, refuse_not_begun, window_of
+from flows.operate import logs
+from flows.plan import forget, remember
 from flows.settings import Settings, load, quiet
-from flows.wiring import backend_of, refuse_unknown_plugins
-from tasks.ingest import ingest
-from tasks.lake import Lake
-from tasks.notify import notify
-from tasks.publish import publish
+from flows.steps import NightRun, refuse_nothing_read, refuse_undelivered, send
+from flows.wiring import refuse_unknown_plugins
+from tasks.context import about
+from tasks.lake import Lake, NightLocked
+from tasks.publish import Published
 from tasks.registry import Registry
-from tasks.report import report
-from tasks.score import score
-from tasks.validate import validate, validate_alerts, validate_scores
-from tasks.watch import watch
 
 
-class SourcesFailed(Fatal):
-    """Every source failed; the night is published empty, and a later run of it can fill it."""
-
-
-class AlertsUndelivered(Fatal):
-    """The night is published, but a sink did not take its alerts; running it again sends those alone."""
+class MissedNightsFailed(Fatal):
+    """Tonight is published; nights that had been missed before it could not be made up for."""
 
 
 def night_asked_for(night: dt.date | None, settings: Settings, now: dt.datetime) -> dt.date:
     """The night given, else the last one ended at the run's scheduled start; a late run still gets its own night."""
-    return night or last_ended(runtime.flow_run.scheduled_start_time or now, settings.zone, settings.cutoff)
+    scheduled = runtime.flow_run.scheduled_start_time or now
+    return night or last_ended(dt.datetime.fromtimestamp(scheduled.timestamp(), dt.UTC), settings.zone, settings.cutoff)
 
 
 def run_name() -> str:
-    """The run's name on its page: the flow and the night."""
-    return f"nightly {runtime.flow_run.parameters.get('night') or 'latest'}"
+    """The run's name on its page: the flow and the night. Settings that cannot be read are for the run itself to refuse."""
+    given = runtime.flow_run.parameters
+    night = given.get("night")
+    if night is None:
+        with suppress(Fatal):
+            night = night_asked_for(None, load(given.get("settings_file")), dt.datetime.now(dt.UTC))
+    return f"nightly {night or 'of unreadable settings'}"
 
 
+@form
 @flow(name="nightly", flow_run_name=run_name)
 def nightly(
-    night: dt.date | None = None,
+    night: Night | None = None,
     settings_file: str | None = None,
-    lake: str | None = None,
-    by: Literal["first_seen", "published"] = "first_seen",
+    lake: LakePlace | None = None,
+    by: NightBy = "first_seen",
     take_undated: bool = True,
     rescore: bool = False,
 ) -> str:
@@ -65,99 +83,118 @@ def nightly(
         night: The night to run, named by the date it ends on. Empty: the last night whose cut-off has passed when the run was scheduled.
         settings_file: A TOML settings file on the worker. Empty: NIGHTDESK_SETTINGS, nightdesk.toml, or the shipped sample's.
         lake: Where the tables are, a directory or a URL. Empty: as the settings say.
-        by: first_seen: what no other night has seen belongs to this one (live feeds). published: what was published within it (backfills).
+        by: first_seen: what no other night has seen belongs to this one (live feeds). published: what was published within it, and what
+            only the night's own file has (backfills). late: the same, of nights that were missed; rows without a time stay for tonight.
         take_undated: With published: whether rows without a usable time are quarantined on this night.
         rescore: Score articles again that have a published score, for instance with a new champion.
     """
     quiet()
     settings = load(settings_file, lake=lake)
+    logs.begin(settings.operate.log_format)
     refuse_unknown_plugins(settings)
-    now = dt.datetime.now(dt.UTC)
-    tonight = night_asked_for(night, settings, now)
-    window = window_of(tonight, settings.zone, settings.cutoff) if by == "published" else None
-    run_id = f"{now:%Y%m%dT%H%M%S}-{str(runtime.flow_run.id or uuid4())[:8]}"
     desk = Lake.open(settings.lake)
-    with desk.lock(tonight, run_id=run_id):
-        for partition in desk.repair():
-            get_run_logger().info("repaired %s of night %s", partition.table, partition.night)
-        desk.stage(tonight).clear(keep=("shards",))
-        read = ingest(
-            settings.lake,
-            settings.sources_of(tonight),
-            night=tonight,
-            window=window,
-            take_undated=take_undated,
-            ends_at=cutoff_at(tonight, settings.zone, settings.cutoff),
-            now=now,
-            keep_raw=settings.keep_raw,
-            lookback_nights=settings.limits.lookback_nights,
-            run_id=run_id,
+    now = desk.now(at_most_behind=ONE_DAY if night is None else None)
+    tonight = night_asked_for(night, settings, now)
+    refuse_not_begun(tonight, now, settings.zone, settings.cutoff)
+    failed: list[str] = []
+    if night is None and by == "first_seen":
+        failed = _make_up_before(tonight, desk, settings, settings_file, lake)
+        if tonight < last_ended(now, settings.zone, settings.cutoff):
+            by = "late"
+    if night is None and by == "late" and finished(desk, tonight) and complete(desk, tonight):
+        page, said = _only_send(settings, tonight), "was done before this late run; no table was touched"
+    else:
+        page = _run(settings, settings_file, tonight, desk, by=by, take_undated=take_undated, rescore=rescore)
+        said = totals(desk, tonight)
+    if failed:
+        raise MissedNightsFailed(
+            f"night {tonight} is published, but of the nights missed before it failed: {'; '.join(failed)}"
         )
-        for name in read.failed:
-            get_run_logger().warning("the source %s failed tonight; the others go on", name)
-        page = _from_raw_to_alert(settings, settings_file, tonight, now=now, run_id=run_id, rescore=rescore)
-    if read.all_failed and not read.raw.rows:
-        raise SourcesFailed(
-            f"night {tonight} is published without news: every source failed ({', '.join(read.failed)}); run it again"
-        )
-    return page
+    return concluded(page, f"night {tonight}: {said}")
 
 
-def _from_raw_to_alert(
-    settings: Settings, settings_file: str | None, night: dt.date, *, now: dt.datetime, run_id: str, rescore: bool
+def finished(lake: Lake, night: dt.date) -> bool:
+    """True when a night is published and its bench is cleared, which is done last: no run of it was cut short."""
+    return lake.published(night) and not lake.stage(night).names()
+
+
+def complete(lake: Lake, night: dt.date) -> bool:
+    """True when a night is published and every source that failed has brought it rows all the same (one bad file of many)."""
+    if not lake.published(night):
+        return False
+    counts = lake.read("source_counts", nights=[night], columns=["failed", "rows_new"]).to_pylist()
+    return all(count["rows_new"] for count in counts if count["failed"])
+
+
+def _make_up_before(
+    tonight: dt.date, desk: Lake, settings: Settings, settings_file: str | None, lake: str | None
+) -> list[str]:
+    """Run the nights before `tonight` that are not finished, as far back as the settings say; what became of those that failed.
+
+    Runs of missed nights get file and lake as this one was given them, since Prefect keeps parameters and a resolved URL may hold a secret.
+    """
+    failed = []
+    first = min(desk.published_nights(), default=tonight)
+    for night in earlier(tonight, first=first, at_most=settings.operate.catch_up_nights):
+        if finished(desk, night):
+            continue
+        get_run_logger().warning("night %s was missed or cut short: it is run before %s", night, tonight)
+        try:
+            nightly(night=night, settings_file=settings_file, lake=lake, by="late")
+        except NightLocked as error:
+            get_run_logger().warning("night %s is left to the run that is at it: %s", night, error)
+        except Exception as error:
+            failed.append(f"{night}: {type(error).__name__}: {error}")
+    return failed
+
+
+def _run(
+    settings: Settings,
+    settings_file: str | None,
+    night: dt.date,
+    desk: Lake,
+    *,
+    by: str,
+    take_undated: bool,
+    rescore: bool,
 ) -> str:
-    """Everything after the feeds were read; returns the report's path."""
-    limits, alerting = settings.limits, settings.alerting
-    validate(
-        settings.lake,
-        night=night,
-        now=now,
-        run_id=run_id,
-        max_failed_share=limits.max_failed_share,
-        lookback_nights=limits.lookback_nights,
-    )
-    bundles = [str(bundle) for bundle in models_for(settings, settings_file)]
-    scored = score(
-        settings.lake,
-        night=night,
-        now=now,
-        run_id=run_id,
-        bundles=bundles,
-        cluster=settings.cluster,
-        rescore=rescore,
-        min_ner_score=settings.scoring.min_ner_score,
-        min_confidence=settings.scoring.min_confidence,
-        backend=backend_of(settings),
-    )
-    validate_scores(settings.lake, night=night, now=now, max_failed_share=limits.max_failed_share)
-    watch(settings.lake, night=night, now=now, monitors=alerting.monitors, model_digest=scored.model_digest)
-    validate_alerts(settings.lake, night=night, now=now)
-    published = publish(settings.lake, night=night, run_id=run_id)
-    Lake.open(settings.lake).stage(night).clear()
-    page = report(
-        settings.lake,
-        night=night,
-        now=now,
-        tracking_uri=settings.mlflow_uri,
-        artifact_root=str(settings.home / "bundles"),
-        bundles=bundles,
-    )
-    sent = notify(
-        settings.lake,
-        night=night,
-        now=now,
-        sinks=alerting.sinks,
-        cooldown_hours=alerting.cooldown_hours,
-        max_alerts=alerting.max_alerts,
-        retry_nights=alerting.retry_nights,
-    )
-    show_night(settings.lake, night, published, sent, page)
-    if sent.failed:
-        reasons = "; ".join(f"{o.sink}: {o.failed} ({o.error})" for o in sent.sinks if o.failed)
-        raise AlertsUndelivered(
-            f"night {night} is published, but alerts did not reach every sink: {reasons}; this and the next nights' runs try them again"
-        )
+    """One night under its lock; returns the report's path."""
+    window = None if by == "first_seen" else window_of(night, settings.zone, settings.cutoff)
+    run_id = f"{desk.now():%Y%m%dT%H%M%S}-{str(runtime.flow_run.id or uuid4())[:8]}"
+    with about(night=night), locked(desk, night, run_id=run_id):
+        for partition in desk.repair():
+            with about(night=partition.night, table=partition.table):
+                get_run_logger().info("repaired %s of night %s", partition.table, partition.night)
+        desk.stage(night).clear(keep=("shards",))
+        tonight = NightRun(settings=settings, night=night, now=desk.now(), run_id=run_id)  # it may have waited
+        read = tonight.ingest(window=window, take_undated=take_undated and by != "late")
+        tonight.validate()
+        tonight = replace(tonight, bundles=[str(bundle) for bundle in models_for(settings, settings_file)])
+        tonight.score(rescore=rescore)
+        page = tonight.tell(_published(tonight, desk))
+    refuse_nothing_read(night, read)
     return page
+
+
+def _published(run: NightRun, desk: Lake) -> Published:
+    """Publish; where later nights are published that were judged without this one, that is kept for the next backfill to mend, and said."""
+    affected = remember(desk, [run.night])
+    published = run.publish()
+    if not published.changed:
+        forget(desk, affected)
+    elif affected:
+        get_run_logger().warning(
+            "nights after %s were judged without it: `nightdesk backfill --first %s --last %s` judges them again",
+            *[run.night] * 3,
+        )
+    return published
+
+
+def _only_send(settings: Settings, night: dt.date) -> str:
+    """Send what a sink did not take of a finished night; returns the report's path."""
+    get_run_logger().info("night %s is done already; what alerts a sink did not take are tried again", night)
+    refuse_undelivered(night, send(settings, night, now=Lake.open(settings.lake).now()))
+    return f"{settings.lake}/_reports/{night}/report.html"
 
 
 def models_for(settings: Settings, settings_file: str | None) -> list[Path]:

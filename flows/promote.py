@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from pydantic import Field
 
+from flows.artifacts import concluded
+from flows.forms import Named, form
+from flows.operate import logs
 from flows.settings import load, quiet
 from tasks.registry import Registry
 
 TaskName = Literal["sentiment", "topics", "ner", "entity_sentiment", "summary"]
 
 
-@flow(name="promote")
-def promote(task: TaskName, version: int, reason: str, settings_file: str | None = None) -> str:
+@form
+@flow(name="promote", flow_run_name="promote {task}/{version}")
+def promote(
+    task: TaskName, version: Annotated[int, Field(ge=1)], reason: Named, settings_file: str | None = None
+) -> str:
     """Let a registered version serve from the next night on.
 
     Args:
@@ -30,8 +37,9 @@ def promote(task: TaskName, version: int, reason: str, settings_file: str | None
     return _said(f"{task}/{version} is champion: {reason}")
 
 
-@flow(name="rollback")
-def rollback(task: TaskName, reason: str, settings_file: str | None = None) -> str:
+@form
+@flow(name="rollback", flow_run_name="rollback {task}")
+def rollback(task: TaskName, reason: Named, settings_file: str | None = None) -> str:
     """Take the champion back and let the one before it serve again; asked again, the one before that.
 
     Args:
@@ -46,10 +54,11 @@ def rollback(task: TaskName, reason: str, settings_file: str | None = None) -> s
 
 def _registry(settings_file: str | None) -> Registry:
     settings = load(settings_file)
+    logs.begin(settings.operate.log_format)
     return Registry(settings.mlflow_uri, settings.home / "bundles")
 
 
 def _said(text: str) -> str:
     get_run_logger().info(text)
     create_markdown_artifact(text, key="promotion", description="Who serves")
-    return text
+    return concluded(text)

@@ -14,9 +14,11 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from data_contracts.errors import Fatal
+from flows.artifacts import concluded
 from flows.finetune import TRUNK, PlanName, Task, files_for, pass_gate
-from flows.forms import LabelledForm, RecipeForm
-from flows.forms_search import ParameterForm, SearchForm, space_of
+from flows.forms import LabelledForm, Named, RecipeForm, form
+from flows.forms_search import SearchForm, SpaceForm, space_of
+from flows.operate import logs
 from flows.settings import Settings, load, quiet
 from tasks.promote import Decision
 from tasks.search import Searched
@@ -37,15 +39,16 @@ class Found:
     decisions: tuple[Decision, ...]
 
 
-@flow(name="search")
+@form
+@flow(name="search", flow_run_name="search {task}")
 def search(
     task: Task = "sentiment",
     labelled: LabelledForm | None = None,
-    space: dict[str, ParameterForm] = {},  # noqa: B006
+    space: SpaceForm = {},  # noqa: B006
     extent: SearchForm = SearchForm(),  # noqa: B008
     plan: PlanName = "default",
     recipe: RecipeForm = RecipeForm(),  # noqa: B008
-    trunk: str = TRUNK,
+    trunk: Named = TRUNK,
     settings_file: str | None = None,
 ) -> tuple[Decision, ...]:
     """Search the recipe of a fine-tuning: many trials, the bad ones stopped early; the best serves if it beats what serves.
@@ -72,6 +75,7 @@ def search(
         )
     quiet()
     settings = load(settings_file)
+    logs.begin(settings.operate.log_format)
     files = files_for(task, {task: labelled})
     chosen = plan_for(tuple(files), plan, seeds=1, **recipe.changes())
     found = search_models(
@@ -80,7 +84,7 @@ def search(
     for decision in found.decisions:
         get_run_logger().info("%s/%d: %s", decision.task, decision.version, decision.reason)
     _show(found)
-    return found.decisions
+    return concluded(found.decisions)
 
 
 def search_models(
@@ -113,10 +117,7 @@ def search_models(
 
 def _show(found: Found) -> None:
     """The gate's words and every trial, on the run's page."""
-    lines = [
-        f"- **{d.task}/{d.version}** {'is champion' if d.promoted else 'is no champion'}: {d.reason}"
-        for d in found.decisions
-    ]
+    lines = [f"- {d.said}" for d in found.decisions]
     lines.append(f"- trials are in MLflow, run {found.searched.run_id}; their figures are on dev, which chose the best")
     create_markdown_artifact("\n".join(lines), key="search-gate", description="What the gate said")
     table = [

@@ -2,10 +2,9 @@
 
 The only reader of the process environment. A setting is taken from the call, else from the environment (`NIGHTDESK_LAKE`,
 `NIGHTDESK_CLUSTER__WORKERS`), else from the TOML file, else from its default. The file is the one named, else `NIGHTDESK_SETTINGS`, else
-`nightdesk.toml` in the working directory, else in the home, else the shipped sample's; its relative paths start at its own folder. A name
-that is no setting is refused. Secrets are
-written in the file as `${NAME}` and read from the environment here and nowhere else; `{home}` stands for the home. It does not check the
-outside world: `nightdesk doctor` does.
+`nightdesk.toml` in the working directory, else in the home, else the shipped sample's; its relative paths start at its own folder. A name that is
+no setting is refused. Secrets are written in the file as `${NAME}` and read from the environment here and nowhere else; `{home}` stands for the
+home. It does not check the outside world: `nightdesk doctor` does.
 """
 
 from __future__ import annotations
@@ -16,72 +15,34 @@ import re
 import tomllib
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data_contracts.errors import Fatal
+from flows.operate.chosen import server_chosen
+from flows.operate.places import running
+from flows.sections import Alerting, Limits, Operate, Scoring
 from flows.silence import SILENCE
-from tasks.backends import BackendName
 from tasks.cluster import ClusterConfig
 from tasks.gate import Gate
+from tasks.secrecy import keep
 from tasks.sources import SourceConfig
 
 PACKAGE = Path(__file__).resolve().parent
 SAMPLE = PACKAGE / "sample"
 SAMPLE_SETTINGS = SAMPLE / "nightdesk.toml"
-MONITORS = ("negative_surge", "volume_surge", "contract_failures", "source_silent", "source_failed", "class_shift")
 SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+PASSWORD = re.compile(r"[\w+.-]+://[^:/@]*:([^@]+)@")  # as SQLAlchemy reads it: `/` and `#` may stand in it as they are
 
 
 class SettingsRefused(Fatal):
     """A settings file or variable is wrong: the text names it, what was given and what is allowed."""
-
-
-class Limits(BaseModel):
-    """When a night fails, and how far back it looks."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    max_failed_share: float = Field(
-        0.2, ge=0, le=1, description="the share of a night's rows that may fail their contract"
-    )
-    lookback_nights: int = Field(30, ge=1, description="earlier nights searched for repeats, versions and copies")
-
-
-class Scoring(BaseModel):
-    """Which models score a night."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    model: str = Field(
-        "champion", description="champion, sentiment/3, or a bundle's directory; several with commas, one a task"
-    )
-    train_if_missing: bool = Field(True, description="fine-tune on the shipped sample when there is no champion")
-    min_confidence: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="articles whose label is less probable abstain: no count of a label has them; 0: never",
-    )
-    min_ner_score: float = Field(0.5, ge=0, le=1, description="entities below this probability are left out")
-    backend: BackendName = Field(
-        "auto", description="what computes the models; auto: the fastest here that agrees with float32"
-    )
-
-
-class Alerting(BaseModel):
-    """Which monitors watch a night, and where their alerts go: plugin name -> its own settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    monitors: dict[str, dict[str, Any]] = Field(default_factory=lambda: {name: dict[str, Any]() for name in MONITORS})
-    sinks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    cooldown_hours: float = Field(24.0, ge=0, description="the same key is not sent again within this time")
-    retry_nights: int = Field(3, ge=0, description="undelivered alerts of so many days before are tried again")
-    max_alerts: int = Field(50, ge=1, description="more than these in a night are sent as one digest")
 
 
 class Settings(BaseSettings):
@@ -98,9 +59,10 @@ class Settings(BaseSettings):
     scoring: Scoring = Scoring()
     alerting: Alerting = Alerting()
     cluster: ClusterConfig = ClusterConfig()
+    operate: Operate = Operate()
     promotion: Gate = Field(Gate(), description="what a candidate must show to take the champion's place")
     tracking_uri: str | None = Field(
-        None, description="an MLflow tracking server; a local database in the home by default"
+        None, description="an MLflow tracking server; by default operate.database, else a file in the home"
     )
     allow_hub: bool = Field(False, description="let trunks be fetched from a model hub by name")
 
@@ -141,13 +103,13 @@ class Settings(BaseSettings):
     @property
     def mlflow_uri(self) -> str:
         """Where MLflow keeps runs and the registry."""
-        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        if self.tracking_uri or not self.operate.database:
+            return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        return self.operate.database_of("mlflow")
 
     def sources_of(self, night: dt.date) -> tuple[SourceConfig, ...]:
-        """The sources, with `{night}` in a location replaced by the night's ISO date."""
-        return tuple(
-            replace(source, location=source.location.replace("{night}", night.isoformat())) for source in self.sources
-        )
+        """The sources, with the places that they have on this night."""
+        return tuple(source.on(night) for source in self.sources)
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
@@ -156,6 +118,28 @@ def default_home(environ: Mapping[str, str]) -> Path:
         return Path(given).expanduser().resolve()
     checkout = PACKAGE.parent
     return (checkout if (checkout / "pyproject.toml").is_file() else Path.home()) / ".nightdesk"
+
+
+def home_of(given: str | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """The home that `load` would find, without looking at any other setting; a file that `load` refuses names none."""
+    environ = os.environ if environ is None else environ
+    with suppress(OSError, ValueError, SettingsRefused):
+        path = find_file(given, environ)
+        return _home(tomllib.loads(path.read_text(encoding="utf-8")), path, environ)
+    return default_home(environ)
+
+
+def _home(values: Mapping[str, Any], path: Path, environ: Mapping[str, str]) -> Path:
+    """The environment's home, else the file's own, else where it is by default."""
+    own = values.get("home")
+    if "NIGHTDESK_HOME" in environ or not isinstance(own, str):
+        return default_home(environ)
+    return Path(_absolute(own, base=path.parent)).resolve()
+
+
+def inherited() -> dict[str, str]:
+    """A copy of this process's environment, for the programs that `nightdesk up` starts."""
+    return dict(os.environ)
 
 
 def find_file(given: str | None, environ: Mapping[str, str]) -> Path:
@@ -195,10 +179,9 @@ def load(given: str | None = None, *, lake: str | None = None) -> Settings:
         raise SettingsRefused(f"the settings file {path} is not TOML: {error}") from error
     secrets: dict[str, str] = {}
     values = _resolve_secrets(written, environ, path, secrets)
+    keep(secrets.values())
     _refuse_unknown_variables(environ, secrets)
-    home = default_home(environ)
-    if "NIGHTDESK_HOME" not in environ and isinstance(own := values.get("home"), str):
-        home = Path(_absolute(own, base=path.parent)).resolve()
+    home = _home(values, path, environ)
     values = _fill(values, "{home}", str(home))
     from_file = values.get("lake")
     in_file = _absolute(from_file, base=path.parent) if isinstance(from_file, str) else str(home / "lake")
@@ -215,7 +198,13 @@ def load(given: str | None = None, *, lake: str | None = None) -> Settings:
             _said(problem, secrets) for problem in error.errors()
         )
         raise SettingsRefused(said) from None
+    keep(_passwords(settings.operate.database, settings.tracking_uri, values["lake"]))
     return settings.model_copy(update={"home": home, "lake": values["lake"]})
+
+
+def _passwords(*places: str | None) -> list[str]:
+    """Those of the databases and the lake, which a variable of the environment may have given as a whole."""
+    return [unquote(found[1]) for place in places if place and (found := PASSWORD.match(place))]
 
 
 def _said(problem: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
@@ -224,7 +213,8 @@ def _said(problem: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
     for name, secret in secrets.items():
         if secret:
             given, message = (part.replace(secret, f"${{{name}}}") for part in (given, message))
-    shown = f" (given: {given[:80]!r})" if isinstance(problem["input"], str | int | float) else ""
+    plain = isinstance(problem["input"], str | int | float) and "://" not in given  # a URL may hold a password
+    shown = f" (given: {given[:80]!r})" if plain else ""
     return f"{where}: {message}{shown}"
 
 
@@ -239,10 +229,12 @@ def _refuse_unknown_variables(environ: Mapping[str, str], secrets: Mapping[str, 
             raise SettingsRefused(f"the environment's {name} is no setting{meant}")
 
 
-def quiet(environ: MutableMapping[str, str] | None = None) -> None:
+def quiet(environ: MutableMapping[str, str] | None = None, *, settings_file: str | None = None) -> None:
     """Switch off, before they are imported, all usage statistics of the libraries; show our own logs; keep Prefect's state in the home.
 
-    Prefect's directory is left alone where a user chose one, a server, or has profiles. What is set already is never overwritten.
+    While the home's desk runs (`nightdesk up`), its Prefect server is the one that is talked to, unless the environment or the user's Prefect
+    profile names another, which is never given the desk's key. Prefect's directory is left alone where a user chose one, a server, or has
+    profiles. What is set already is never overwritten.
     """
     environ = os.environ if environ is None else environ
     for name, value in SILENCE.items():
@@ -250,13 +242,17 @@ def quiet(environ: MutableMapping[str, str] | None = None) -> None:
     environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,tasks,models")
     # the default of 20 seconds is too short for a busy machine
     environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+    home = home_of(settings_file, environ)
+    if not server_chosen(environ) and (desk := running(home)):
+        for name, value in (desk.environ() | {"PREFECT_HOME": str(home / "prefect")}).items():
+            environ.setdefault(name, value)
     chosen = (
         "PREFECT_HOME" in environ
         or "PREFECT_API_URL" in environ
         or (Path.home() / ".prefect" / "profiles.toml").is_file()
     )
     if not chosen:
-        environ["PREFECT_HOME"] = str(default_home(environ) / "prefect")
+        environ["PREFECT_HOME"] = str(home / "prefect")
         environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     # Prefect makes no parents; a home that cannot be written is for `nightdesk doctor` to name
     if "PREFECT_HOME" in environ:

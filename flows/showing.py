@@ -25,14 +25,16 @@ from rich.table import Table
 from rich.text import Text
 
 from data_contracts.errors import NightdeskError
+from tasks.secrecy import struck_out
 
 WIDE = 10_000  # characters: a table that goes into a file or a pipe is not folded
 EPOCHS = "tasks.cluster.progress"
 
 
 def tell(*parts: str | tuple[str, str]) -> None:
-    """A line to the person at the command line, as it is: neither folded nor read as markup. A part may be (text, style)."""
-    Console(stderr=True, highlight=False).print(Text.assemble(*parts), soft_wrap=True)
+    """A line to the person at the command line, without secrets: neither folded nor read as markup. A part may be (text, style)."""
+    safe = [struck_out(part) if isinstance(part, str) else (struck_out(part[0]), part[1]) for part in parts]
+    Console(stderr=True, highlight=False).print(Text.assemble(*safe), soft_wrap=True)
 
 
 def show(table: Table, *, stderr: bool = False) -> None:
@@ -42,8 +44,8 @@ def show(table: Table, *, stderr: bool = False) -> None:
 
 
 def plain(*cells: object) -> list[Text]:
-    """Cells of a table as they are: square brackets are no markup."""
-    return [Text("" if cell is None else str(cell)) for cell in cells]
+    """Cells of a table as they are, without secrets: square brackets are no markup."""
+    return [Text("" if cell is None else struck_out(str(cell))) for cell in cells]
 
 
 @contextmanager
@@ -94,7 +96,7 @@ class _Epochs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show the epoch that a record speaks of."""
-        done, total = getattr(record, "epoch", None), getattr(record, "epochs", None)
+        done, total = getattr(record, "done", None), getattr(record, "total", None)
         if self._bar is None:
             self._bar = self._progress.add_task("training", total=total)
         self._progress.update(self._bar, completed=done, total=total, description=record.getMessage())

@@ -8,11 +8,37 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from flows.silence import SILENCE
 
 GUARD = Path(__file__).parent / "guard"
+
+
+LONGEST = ("test_kills.py", "test_night.py", "test_first_run.py", "test_browser.py", "test_watchdog.py")
+OF_ONE_DESK = tuple(
+    f"tests/flows/test_{name}.py" for name in ("night", "backfill", "commands")
+)  # it is trained for minutes
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that in the end no worker waits for another."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+class ByFile(LoadFileScheduling):
+    """A file is one process's; so are those that share a desk of the session."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return OF_ONE_DESK[0] if file in OF_ONE_DESK else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    return ByFile(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,6 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
     os.environ.update(SILENCE)
+    hypothesis.settings.register_profile(
+        "here",
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+    )  # the same examples in each run, however busy the machine
+    hypothesis.settings.load_profile("here")
     for name in [name for name in os.environ if name.startswith(("NIGHTDESK_", "PREFECT_API"))]:
         del os.environ[name]
     if "PYTEST_XDIST_WORKER" in os.environ:  # one of several: a temporary directory of its own, and one core

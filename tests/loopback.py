@@ -1,12 +1,18 @@
-"""A small web site on the loopback address, for tests that want real HTTP."""
+"""The loopback address: a small web site, for tests that want real HTTP; ports for other servers, and Prefect's."""
 
 from __future__ import annotations
 
 import contextlib
+import secrets
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+
+import pytest
+
+BELOW_EPHEMERAL = range(20_000, 32_000)  # the kernel gives none of these to a connection, Ray none to a worker
 
 
 @dataclass
@@ -17,12 +23,13 @@ class Answer:
 
 
 class Site:
-    """Paths and what they answer; `asked` holds each request's path and headers (in lower case), in order."""
+    """Paths and what they answer; `asked` holds each request's path and headers (in lower case), `posted` path and body, in order."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.pages: dict[str, Answer | Callable[[Mapping[str, str]], Answer]] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.posted: list[tuple[str, bytes]] = []
 
     def answer(self, path: str, headers: Mapping[str, str]) -> Answer:
         lowered = {name.lower(): value for name, value in headers.items()}
@@ -48,6 +55,10 @@ def serving() -> Iterator[Site]:
                 for piece in pieces:
                     self.wfile.write(piece)
 
+        def do_POST(self) -> None:
+            sites[0].posted.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.do_GET()
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 
@@ -62,3 +73,25 @@ def serving() -> Iterator[Site]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """So many different ports of an address of the loopback that nobody listens on, and that the kernel hands to nobody by itself."""
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(BELOW_EPHEMERAL)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind((host, port))
+            found.append(port)
+    return list(dict.fromkeys(found)) if len(set(found)) == count else free_ports(count, host)
+
+
+@contextlib.contextmanager
+def prefect_server() -> Iterator[None]:
+    """A Prefect server for the flows of a test, and its state gone afterwards; Prefect's own choice of a port may be taken until it listens."""
+    from prefect.testing import utilities
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utilities, "_find_available_port", lambda: free_ports(1)[0])
+        with utilities.prefect_test_harness(server_startup_timeout=240):
+            yield

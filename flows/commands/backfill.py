@@ -24,8 +24,18 @@ def backfill(
     rescore: Annotated[
         bool, typer.Option("--rescore", help="With --redo: score again what has a published score.")
     ] = False,
+    nights_at_once: Annotated[int, typer.Option(min=1, max=366, help="So many nights are scored together.")] = 8,
 ) -> None:
     """Run every night of a range over files, skipping what is done; a failed night does not stop the others."""
     from flows.running import run_range
 
-    run_range(first.date(), last.date(), settings_file=settings, lake=lake, by=by.value, redo=redo, rescore=rescore)
+    run_range(
+        first.date(),
+        last.date(),
+        settings_file=settings,
+        lake=lake,
+        by=by.value,
+        redo=redo,
+        rescore=rescore,
+        nights_at_once=nights_at_once,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,9 +15,25 @@ SettingsOption = Annotated[
         "--settings", help="A TOML settings file; else NIGHTDESK_SETTINGS, ./nightdesk.toml, or the shipped sample's."
     ),
 ]
+
+
+def _without_credentials(place: str | None) -> str | None:
+    from flows.forms import WITHOUT_CREDENTIALS
+
+    if place is not None and not re.fullmatch(WITHOUT_CREDENTIALS, place):
+        raise typer.BadParameter(
+            "the URL holds credentials, which Prefect would store with the run; put it into NIGHTDESK_LAKE or the settings"
+        )
+    return place
+
+
 LakeOption = Annotated[
     str | None,
-    typer.Option("--lake", help="Where the tables are: a directory or a URL; else NIGHTDESK_LAKE or the settings."),
+    typer.Option(
+        "--lake",
+        callback=_without_credentials,
+        help="Where the tables are: a directory or a URL; else NIGHTDESK_LAKE or the settings.",
+    ),
 ]
 ModelOption = Annotated[str, typer.Option("--model", help="champion, sentiment/3, or a bundle's directory.")]
 

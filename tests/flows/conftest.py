@@ -24,7 +24,7 @@ class Desk:
     guard_log: Path
 
     def call(
-        self, *arguments: str, lake: Path | None = None, timeout: float = 560, **environ: str
+        self, *arguments: str, lake: Path | None = None, timeout: float = 1100, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `nightdesk` with these arguments; network beyond the loopback is refused and written down."""
         environment = os.environ | {

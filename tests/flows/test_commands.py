@@ -20,11 +20,12 @@ from rich.console import Console
 
 from data_contracts.errors import Fatal
 from data_contracts.labelled_examples import SentimentExample
+from flows import running
 from flows.__main__ import COMMANDS
 from flows.arguments import spread
-from flows.backfill import Outcome
 from flows.evaluating import evaluate_file
-from flows.running import show_outcomes
+from flows.pace import Outcome
+from flows.running import run_nights, show_outcomes
 from flows.scoring import Summary, score_file
 from flows.settings import load as settings
 from flows.showing import bars
@@ -344,3 +345,13 @@ def test_sql_report_and_doctor_work_on_a_desk_that_has_run(desk: Desk) -> None:
     page = desk.call("report", "--night", NIGHTS[0])
     assert Path(page.stdout.strip()).is_file()
     assert desk.call("doctor").returncode == 0
+
+
+def test_run_without_a_night_leaves_which_to_the_flow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only so are missed nights made up for, and is a clock that was set back noticed."""
+    asked: list[object] = []
+    monkeypatch.setattr(running, "nightly", lambda **given: asked.append(given["night"]) or "page")
+    monkeypatch.setattr(running, "totals", lambda *_: "")
+    run_nights([], settings_file=None, lake=str(tmp_path / "lake"), by="first_seen", rescore=False)
+    run_nights([dt.date(2026, 3, 2)], settings_file=None, lake=str(tmp_path / "lake"), by="first_seen", rescore=False)
+    assert asked == [None, dt.date(2026, 3, 2)]

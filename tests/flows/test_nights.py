@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts.errors import Fatal
-from flows.nights import cutoff_at, last_ended, span, window_of
+from flows.nights import NotBegun, cutoff_at, last_ended, night_of, refuse_not_begun, span, window_of
 
 NEW_YORK = ZoneInfo("America/New_York")
 CUTOFF = dt.time(22, 0)
@@ -51,3 +51,11 @@ def test_a_range_that_ends_before_it_begins_is_refused() -> None:
     assert span(dt.date(2026, 3, 2), dt.date(2026, 3, 3)) == [dt.date(2026, 3, 2), dt.date(2026, 3, 3)]
     with pytest.raises(Fatal, match="must not lie before"):
         span(dt.date(2026, 3, 3), dt.date(2026, 3, 2))
+
+
+def test_a_night_may_be_run_once_it_has_begun_and_not_before() -> None:
+    now = dt.datetime(2026, 3, 4, 3, 0, tzinfo=dt.UTC)  # 22:00 of the third in New York
+    assert night_of(now, NEW_YORK, CUTOFF) == dt.date(2026, 3, 4)
+    refuse_not_begun(dt.date(2026, 3, 4), now, NEW_YORK, CUTOFF)
+    with pytest.raises(NotBegun, match=r"2026-03-05, which begins 2026-03-05 03:00 UTC; allowed is 2026-03-04"):
+        refuse_not_begun(dt.date(2026, 3, 5), now, NEW_YORK, CUTOFF)

@@ -1,6 +1,8 @@
 """Settings come from one file and the environment, and what is wrong is said."""
 
 import datetime as dt
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,12 @@ def write(folder: Path, text: str) -> str:
 
 def test_the_shipped_samples_settings_load() -> None:
     assert load(str(SAMPLE_SETTINGS)).sources
+
+
+def test_prefect_is_not_imported_where_no_schedule_is_set() -> None:
+    """It takes a second, and what the environment says of it must be set before."""
+    script = f"import sys; from flows.settings import load; load({str(SAMPLE_SETTINGS)!r}); sys.exit('prefect' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_the_example_settings_load() -> None:
@@ -64,6 +72,10 @@ def test_the_call_goes_before_the_environment_and_the_environment_before_the_fil
             "limits.max_failed_share",
         ),
         (GOOD + '[alerting.sinks.apprise]\nurls = ["${NO_SUCH_SECRET}"]\n', "NO_SUCH_SECRET"),
+        (GOOD + '[operate]\nschedule = "15 25 * * *"\n', r"operate\.schedule: .*no cron; allowed are .*15 25"),
+        (GOOD + '[operate]\nretrain = "weekly"\n', r"operate\.retrain: .*no cron; allowed are .*weekly"),
+        (GOOD + "[operate]\npages_port = 4200\n", "server_port, mlflow_port and pages_port are 4200, 5000, 4200"),
+        (GOOD + "[operate]\nkeep_runs_days = 3\n", r"operate\.keep_runs_days: .*greater than or equal to 4"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:

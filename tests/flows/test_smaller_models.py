@@ -21,6 +21,7 @@ from flows.forms import LabelledForm, RecipeForm
 from flows.forms_distil import CompressionForm, TeachingForm
 from models.bundle import load
 from tasks.registry import Registry
+from tests.loopback import prefect_server
 from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, tiny_trunk
 
 __all__ = ["ner_examples", "sentiment_examples", "tiny_bundle", "tiny_trunk"]  # fixtures
@@ -85,11 +86,9 @@ def test_the_commands_leave_bundles_in_directories(
 def test_the_flows_register_candidates_with_what_they_weigh(
     tmp_path: Path, tiny_trunk: Path, tiny_bundle: Path, files: LabelledForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefect.testing.utilities import prefect_test_harness
-
     monkeypatch.setenv("NIGHTDESK_HOME", str(tmp_path / "home"))
     recipe = RecipeForm(epochs=2, precision="float32", max_length=80, learning_rate=1e-2)
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_server():
         taught = distil(
             teaching=TeachingForm(teachers=[str(tiny_bundle)]),
             student=f"layers:1@{tiny_trunk}",

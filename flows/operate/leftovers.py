@@ -1,0 +1,94 @@
+"""Processes of a desk, found by what supervisord wrote into their environment, wherever they hang in the tree of processes.
+
+A program that is killed leaves its children, which keep its port; a worker that is killed leaves its flow runs, which go on and end well by
+themselves, so those are only ended when the desk goes down. Not covered: processes of other users, whose environment nobody may read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from flows.operate.places import control
+
+RUN = "PREFECT__FLOW_RUN_ID"
+KILLED_SECONDS = 60  # until the kernel has taken a killed process away
+
+
+def of_desk(home: Path, *, program: str | None = None) -> list[psutil.Process]:
+    """The programs of this home and their children, or of one program; neither flow runs nor the caller itself."""
+    return [
+        process
+        for process, told in _supervised(home)
+        if RUN not in told and (program is None or told.get("SUPERVISOR_PROCESS_NAME") == program)
+    ]
+
+
+def runs(home: Path) -> dict[str, list[psutil.Process]]:
+    """The flow runs that a worker of this home started and that still have a process: run id -> its processes."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process, told in _supervised(home):
+        if run := told.get(RUN):
+            found.setdefault(run, []).append(process)
+    return found
+
+
+def orphans(home: Path, worker: int) -> dict[str, list[psutil.Process]]:
+    """The flow runs that a dead worker left: nobody could cancel them through the API, for the worker that runs now does not know them."""
+    return {run: some for run, some in runs(home).items() if not any(_below(worker, one) for one in some)}
+
+
+def end(processes: Sequence[psutil.Process], *, patience_seconds: float = 0) -> None:
+    """Ask the processes to end, and kill those that have not after the patience; returns when none is left."""
+    if patience_seconds:
+        for process in processes:
+            with suppress(psutil.Error):
+                process.terminate()
+        processes = _left(processes, patience_seconds)
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+    _left(processes, KILLED_SECONDS)
+
+
+def lives(process: psutil.Process) -> bool:
+    """False for one that has ended, also where nobody has asked yet how."""
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def listener(port: int) -> str:
+    """Who listens on a port, as far as this user may see."""
+    with suppress(psutil.Error):
+        for line in psutil.net_connections("tcp"):
+            if line.status == psutil.CONN_LISTEN and line.laddr.port == port and line.pid:
+                return f"{psutil.Process(line.pid).name()}, process {line.pid}"
+    return "another program"
+
+
+def _left(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait for the processes to end; returns those that have not in time."""
+    until = time.monotonic() + seconds
+    while (left := [one for one in processes if lives(one)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    return left
+
+
+def _below(parent: int, process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return parent in (one.pid for one in process.parents())
+    return False
+
+
+def _supervised(home: Path) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+    wanted, own = f"unix://{control(home)}", psutil.Process().pid
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            told = process.environ()
+            if told.get("SUPERVISOR_SERVER_URL") == wanted and process.pid != own:
+                yield process, told
