@@ -134,9 +134,9 @@ def night() -> None:
     from flows.settings import load, quiet
 
     quiet()
-    from flows import nightly
-    from tasks import score
+    from flows import nightly, steps
     from tasks.lake import Lake
+    from tasks.pool import Pool
 
     seconds: dict[str, Any] = {"scoring": 0.0}
     where: list[str] = []
@@ -147,14 +147,14 @@ def night() -> None:
             given = function(*args, **kwargs)
             seconds[name] = time.perf_counter() - begin
             if name == "scoring":
-                where.append(given[1])
+                where.append(given)
             return given
 
         return call
 
     for step in STEPS:
-        setattr(nightly, step, timed(step, getattr(nightly, step)))
-    score._predict = timed("scoring", score._predict)  # type: ignore[assignment]
+        setattr(steps, step, timed(step, getattr(steps, step)))
+    Pool.finish = timed("scoring", Pool.finish)  # type: ignore[method-assign]
     nightly.nightly(night=NIGHT)
     lake = Lake.open(load().lake)
     rows = {

@@ -113,7 +113,6 @@ def _passes(
         job = ScoringJob(
             bundles=tuple(str(path.resolve()) for path in paths),
             lake_url=lake,
-            night=NIGHT,
             model=name,
             cluster=config,
             backend=BackendConfig(name=backend, cache=held.home),
@@ -122,7 +121,7 @@ def _passes(
         return score_on_ray(shards, job)
 
     def here(name: str) -> Iterator[tuple[Shard, int]]:
-        return score_shards(held.predictor, shards, stage, model=name)
+        return score_shards(held.predictor, shards, Lake.open(lake), model=name)
 
     found: dict[str, list[Pass]] = {"ours": [], "peer": []}
     for number in range(runs):

@@ -21,7 +21,7 @@ from data_contracts.labels import TASKS
 
 SAMPLE = Path(__file__).parents[1] / "flows" / "sample"
 LABELLED = {"sentiment": "phrasebank", "ner": "finer_ord", "entity_sentiment": "sentfin"}
-_PAPERS = ("reuters", "guardian", "cnbc")
+PAPERS = ("reuters", "guardian", "cnbc")
 
 Article = tuple[str, str | None]  # a title and a body
 
@@ -52,9 +52,7 @@ def articles(data: Path | None, rows: int) -> list[Article]:
 
 def varied(data: Path | None, rows: int, *, seed: int = 0) -> Iterator[Article]:
     """As many headlines as wanted, drawn from all real ones, each with a number of its own, so that no two are equal."""
-    titles = (
-        [title for paper in _PAPERS for title in _titles(data, paper)] if data else [one[0] for one in _sample(1000)]
-    )
+    titles = [title for name in PAPERS for title in _titles(data, name)] if data else [one[0] for one in _sample(1000)]
     draw = random.Random(seed)
     return ((f"{draw.choice(titles)} {number}", None) for number in range(rows))
 
@@ -83,8 +81,13 @@ def examples(files: Mapping[str, Path]) -> dict[str, Sequence[Any]]:
     return {task: read_labelled(file, task).examples for task, file in files.items()}
 
 
-def _titles(data: Path, paper: str) -> Iterator[str]:
-    with _there(data / "news" / f"{paper}_headlines.csv").open(encoding="utf-8", newline="") as file:
+def paper(data: Path, name: str) -> Path:
+    """The file of one of PAPERS."""
+    return _there(data / "news" / f"{name}_headlines.csv")
+
+
+def _titles(data: Path, name: str) -> Iterator[str]:
+    with paper(data, name).open(encoding="utf-8", newline="") as file:
         yield from (row[1] for row in csv.reader(file) if len(row) > 1 and row != ["date", "headlines"])
 
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import json
 import os
-import socket
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -57,7 +57,6 @@ class _Given:
     precision: str
     trunk: str
     world: int
-    port: int
     results: Path
 
 
@@ -68,9 +67,7 @@ def measure(
     file = (data or SAMPLE) / "labelled" / (f"{_TASK}/phrasebank.train.jsonl" if data else f"{_TASK}.train.jsonl")
     if not file.is_file():
         raise Missing(f"{file} is not there; --data names a directory that has it; without it the sample's is read")
-    found = {
-        world: _run(_Given(file, rows, runs, batch, precision, trunk, world, _port(), Path())) for world in workers
-    }
+    found = {world: _run(_Given(file, rows, runs, batch, precision, trunk, world, Path())) for world in workers}
     ratios = {world: median(one["rates"]["ours"]) / median(one["rates"]["peer"]) for world, one in found.items()}
     worst = min(ratios, key=lambda world: ratios[world])
     also: dict[str, Any] = {}
@@ -108,9 +105,21 @@ def _worker(rank: int, given: _Given) -> None:
     torch.set_num_threads(max(1, cores // given.world))
     os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # Trainer's accelerate sets it otherwise
     if given.world > 1:
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(given.port), "GLOO_SOCKET_IFNAME": "lo"}
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(given.world)}
-        torch.distributed.init_process_group("gloo", rank=rank, world_size=given.world)
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        for name, value in (("RANK", rank), ("WORLD_SIZE", given.world)):  # as accelerate asks for them
+            os.environ[name] = os.environ[f"LOCAL_{name}"] = str(value)
+        meet = f"file://{given.results.with_name('meet')}"
+        torch.distributed.init_process_group("gloo", meet, rank=rank, world_size=given.world)
+    found = _rates(rank, given)
+    if rank == 0:
+        given.results.write_text(json.dumps(found), encoding="utf-8")
+    if given.world > 1:
+        gc.collect()  # a wrapped network that outlives its group may wait, in the group's destructor, for a thread that waits for the GIL
+        torch.distributed.destroy_process_group()
+
+
+def _rates(rank: int, given: _Given) -> dict[str, Any]:
+    """Tokens a second of every run of both, the share of the flops ours used, and that of the peer's places that were padding."""
     examples = read_labelled(str(given.file), _TASK).examples[: given.rows]
     data = {_TASK: TaskData(examples, examples[:2])}
     recipe = recipe_for((_TASK,), batch_size=given.batch, precision=given.precision, epochs=given.runs + 1)
@@ -136,13 +145,11 @@ def _worker(rank: int, given: _Given) -> None:
         trainer.train()
         return _met(tokens, given.world)
 
-    found = {"rates": rates({"ours": ours, "peer": theirs}, runs=given.runs)}
-    if rank == 0:
-        padding = 1 - peer.tokens / peer.places
-        found |= {"utilisation": fitting.throughput.figures()["flops_utilisation"], "padding": padding}
-        given.results.write_text(json.dumps(found), encoding="utf-8")
-    if given.world > 1:
-        torch.distributed.destroy_process_group()
+    return {
+        "rates": rates({"ours": ours, "peer": theirs}, runs=given.runs),
+        "utilisation": fitting.throughput.figures()["flops_utilisation"],
+        "padding": 1 - peer.tokens / peer.places,
+    }
 
 
 def _met(tokens: int, world: int) -> float:
@@ -223,13 +230,6 @@ class _Model(nn.Module):
         batch = Batch(input_ids, attention_mask, torch.zeros_like(input_ids), torch.arange(len(input_ids)))
         logits = self.network(_TASK, batch)
         return {"loss": self.network.head(_TASK).loss(logits, labels), "logits": logits}
-
-
-def _port() -> int:
-    """A port of the loopback interface that is free now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _command() -> argparse.ArgumentParser:
