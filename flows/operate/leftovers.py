@@ -7,7 +7,7 @@ themselves, so those are only ended when the desk goes down. Not covered: proces
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from flows.operate.places import control
 
 RUN = "PREFECT__FLOW_RUN_ID"
 KILLED_SECONDS = 60  # until the kernel has taken a killed process away
+PORT_SECONDS = 15  # until it has taken one away that nobody can see any more
 
 
 def of_desk(home: Path, *, program: str | None = None) -> list[psutil.Process]:
@@ -56,19 +57,30 @@ def end(processes: Sequence[psutil.Process], *, patience_seconds: float = 0) -> 
 
 
 def lives(process: psutil.Process) -> bool:
-    """False for one that has ended, also where nobody has asked yet how."""
+    """False for one that has ended, also where nobody has asked yet how.
+
+    A killed process with threads is called a zombie as soon as its first thread has ended; the last one to end gives its ports back.
+    """
     with suppress(psutil.Error):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        return bool(process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1))
     return False
 
 
-def listener(port: int) -> str:
-    """Who listens on a port, as far as this user may see."""
+def listener(port: int) -> str | None:
+    """Who listens on a port; None where nobody does, empty where this user may not see who, or it was killed a moment ago."""
     with suppress(psutil.Error):
         for line in psutil.net_connections("tcp"):
-            if line.status == psutil.CONN_LISTEN and line.laddr.port == port and line.pid:
-                return f"{psutil.Process(line.pid).name()}, process {line.pid}"
-    return "another program"
+            if line.status == psutil.CONN_LISTEN and line.laddr.port == port:
+                return f"{psutil.Process(line.pid).name()}, process {line.pid}" if line.pid else ""
+    return None
+
+
+def await_ports(ports: Iterable[int]) -> None:
+    """Wait a while for ports on which nobody to be seen listens: who killed their programs may have been somebody else."""
+    until = time.monotonic() + PORT_SECONDS
+    for port in ports:
+        while listener(port) == "" and time.monotonic() < until:
+            time.sleep(0.1)
 
 
 def _left(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:

@@ -61,6 +61,7 @@ def up(
             where = _as_started(where, say)
         else:
             leftovers.end(leftovers.of_desk(settings.home))
+            leftovers.await_ports(program.port for program in wanted if program.port)
             for program in wanted:
                 if refused := cannot_listen(settings.operate.host, program):
                     raise CannotListen(f"{program.name} cannot listen on {'; '.join(refused)}")
@@ -110,7 +111,7 @@ def cannot_listen(host: str, program: Program) -> tuple[str, str] | None:
             trial.bind((host, program.port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                who = leftovers.listener(program.port)
+                who = leftovers.listener(program.port) or "another program"
                 return f"{where}: {who} has it", f"stop that, or set {program.setting} to a free port"
             if error.errno == errno.EACCES:
                 return f"{where}: {error.strerror}", f"set {program.setting} to a port from 1024 on"

@@ -23,7 +23,7 @@ from uuid import uuid4
 import httpx
 import psutil
 
-from flows.operate import places, supervised
+from flows.operate import leftovers, places, supervised
 from flows.operate.leftovers import RUN
 from flows.operate.probes import works
 from tasks.lake import Lake
@@ -199,9 +199,8 @@ class ShortNight:
         found = []
         for process in self.processes(run):
             with contextlib.suppress(psutil.Error):
-                if (process.name().startswith(names) or " ".join(process.cmdline()).startswith(names)) and (
-                    process.status() != psutil.STATUS_ZOMBIE
-                ):
+                called = process.name().startswith(names) or " ".join(process.cmdline()).startswith(names)
+                if called and leftovers.lives(process):
                     found.append(process)
         return found
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from flows.operate import leftovers
 from tests.loopback import free_ports
 
 ROOT = Path(__file__).parents[3]
@@ -105,7 +106,7 @@ class RunningDesk:
 def lives(pid: int) -> bool:
     """False for a process that has ended, also where nobody has asked yet how."""
     with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return leftovers.lives(psutil.Process(pid))
     return False
 
 
