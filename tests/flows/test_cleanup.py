@@ -12,7 +12,8 @@ from flows.cleanup import BATCH, clean
 from flows.operate.server import connected
 from flows.sections import LEAST_DAYS_KEPT
 from flows.settings import load
-from tests.flows.operate.bare import KEY, Bare, bare_server, until
+from tests.flows.operate.bare import KEY, Bare, bare_server
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -30,6 +29,7 @@ from tasks.cluster import AdaptRun, ClusterConfig, adapt_on_ray
 from tasks.corpus import Corpus
 from tasks.unlabelled import Unlabelled
 from tests.loopback import prefect_server
+from tests.waiting import until
 
 WORDS = ("acme", "bolt", "zeta", "paris", "rome", "smith", "profit", "fell", "record", "meeting", "growth", "office")
 FORM = AdaptRecipeForm(
@@ -66,13 +66,6 @@ def here(texts: Path, trunk: Path, storage: Path) -> Adapted:
 def lines(folder: Path) -> list[dict[str, int]]:
     file = folder / "progress.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-
-
-def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -151,7 +144,7 @@ def test_a_killed_adaptation_takes_the_very_steps_of_an_undisturbed_one(tmp_path
         return subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / f"{number}.pickle")], env=environment)
 
     program = start(0)
-    wait_for(lambda: len(lines(runs[0].folder)) >= 3)
+    until(lambda: len(lines(runs[0].folder)) >= 3, pause=0.02)
     program.send_signal(signal.SIGKILL)
     program.wait()
     assert not runs[0].finished()
@@ -187,7 +180,7 @@ def test_ray_adapts_with_one_and_two_workers_and_goes_on_when_a_worker_is_killed
     longer = replace(run, workers=1, recipe=replace(recipe, epochs=12), storage=tmp_path / "killed")
 
     def kill() -> None:
-        wait_for(lambda: len(lines(longer.folder)) >= 4)
+        until(lambda: len(lines(longer.folder)) >= 4, pause=0.02)
         os.kill(int(lines(longer.folder)[0]["pid"]), signal.SIGKILL)
 
     thread = threading.Thread(target=kill)

@@ -21,6 +21,7 @@ from data_contracts.labelled import NerExample, SentimentExample
 from models.bundle import load
 from models.training import Recipe, RecipeRefused, TaskData
 from tasks.cluster import ClusterConfig, TrainingRun, session, train_on_ray
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,13 +36,6 @@ def ray_running() -> Iterator[None]:
     """One Ray for the tests that do not look at its start or end."""
     with session(RAY):
         yield
-
-
-def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def examples(sentiment: list[SentimentExample], ner: list[NerExample]) -> dict[str, TaskData]:
@@ -177,7 +171,7 @@ def test_training_goes_on_where_it_stood_when_a_worker_is_killed(
     run = TrainingRun(trunk=str(tiny_trunk), data=data, recipe=recipe, storage=tmp_path)
 
     def kill() -> None:
-        wait_for(lambda: len(progress(run.folder)) >= 4)
+        until(lambda: len(progress(run.folder)) >= 4, pause=0.02)
         os.kill(int(progress(run.folder)[0]["pid"]), signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
@@ -226,7 +220,7 @@ def test_a_killed_program_leaves_no_ray_and_its_training_goes_on_when_run_again(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
     ) as program:
         try:
-            wait_for(lambda: len(progress(run.folder)) >= 4)
+            until(lambda: len(progress(run.folder)) >= 4, pause=0.02)
         finally:
             program.kill()
     again = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
@@ -234,7 +228,7 @@ def test_a_killed_program_leaves_no_ray_and_its_training_goes_on_when_run_again(
     lines = progress(run.folder)
     assert any(line["started_at_epoch"] >= 2 for line in lines)
     assert {line["epoch"] for line in lines} == set(range(1, 13))
-    wait_for(lambda: _raylets() <= before)
+    until(lambda: _raylets() <= before, pause=0.02)
 
 
 def _raylets() -> set[str]:

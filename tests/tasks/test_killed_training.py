@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from models.bundle import load
 from models.training import Recipe, TaskData, fit
 from tasks.cluster import ClusterConfig, TrainingRun, session, train_on_ray
 from tests.flows.operate.running import lives
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")]
 RAY = ClusterConfig(workers=1, threads_per_worker=1)
@@ -71,13 +70,6 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
-
-
 def within_an_epoch(folder: Path) -> list[dict[str, Any]]:
     """The lines so far if the last tells of the third checkpoint or a later one within the second epoch: Ray then has one before it."""
     found = lines(folder)
@@ -98,7 +90,7 @@ def test_a_killed_worker_goes_on_within_the_epoch(
     run = TrainingRun(trunk=str(tiny_trunk), data=data, recipe=RECIPE, storage=tmp_path / "store")
 
     def kill() -> None:
-        wait_for(lambda: within_an_epoch(run.folder))
+        until(lambda: within_an_epoch(run.folder), pause=0.01)
         os.kill(int(lines(run.folder)[-1]["pid"]), signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
@@ -126,10 +118,10 @@ def test_a_killed_program_goes_on_within_the_epoch_when_run_again(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
         ) as program:
             try:
-                wait_for(lambda: within_an_epoch(run.folder) or program.poll() is not None)  # noqa: B023
+                until(lambda: within_an_epoch(run.folder) or program.poll() is not None, pause=0.01)  # noqa: B023
             finally:
                 program.kill()
-        wait_for(lambda: not lives(int(lines(run.folder)[-1]["pid"])))  # noqa: B023  # Ray's worker goes on for a moment
+        until(lambda: not lives(int(lines(run.folder)[-1]["pid"])), pause=0.01)  # noqa: B023  # Ray's worker goes on for a moment
         if within_an_epoch(run.folder):
             break
     again = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from tasks.cluster import ClusterConfig
 from tasks.lake import Lake
 from tasks.score import score
 from tests.loopback import free_ports
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def cluster() -> Iterator[Named]:
                 started.append(
                     subprocess.Popen(command, env=environ, stdout=said, stderr=subprocess.STDOUT, cwd=folder)
                 )
-            wait_for(lambda: "Ray runtime started" in (folder / name).read_text(), started[-1], folder / name)  # noqa: B023
+            until(lambda: "Ray runtime started" in told(folder / name, started[-1]))  # noqa: B023
         yield Named(address, environ, folder / "outbound")
     finally:
         for process in reversed(started):
@@ -94,12 +94,10 @@ def cluster() -> Iterator[Named]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for(what: Callable[[], object], process: "subprocess.Popen[bytes]", said: Path) -> None:
-    end = time.monotonic() + 400
-    while not what():
-        assert process.poll() is None, said.read_text()
-        assert time.monotonic() < end, said.read_text()
-        time.sleep(0.1)
+def told(said: Path, process: "subprocess.Popen[bytes]") -> str:
+    """What a process has said so far, which must live."""
+    assert process.poll() is None, said.read_text()
+    return said.read_text()
 
 
 def end_below(folder: Path) -> None:

@@ -4,7 +4,6 @@ import datetime as dt
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from tasks.cluster.scoring import Scorer
 from tasks.lake import Lake
 from tasks.score import score
 from tasks.shards import Shard
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,13 +40,6 @@ def ray_running() -> Iterator[None]:
 def run(lake: Path, bundle: Path, config: ClusterConfig) -> str:
     done = score.fn(str(lake), night=NIGHT, now=NOW, run_id="r", bundles=[str(bundle)], cluster=config)
     return done.where
-
-
-def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def assert_same_scores(one: Path, other: Path) -> None:
@@ -112,7 +105,7 @@ def test_a_killed_actor_loses_and_doubles_nothing(
     stage, killed = Lake.open(str(tmp_path / "ray")).stage(NIGHT), []
 
     def kill() -> None:
-        wait_for(lambda: any(name.endswith("-articles") for name in stage.names()))
+        until(lambda: any(name.endswith("-articles") for name in stage.names()), pause=0.02)
         killed.append(children("ray::MapWorker")[0])
         os.kill(killed[0], signal.SIGKILL)
 
@@ -158,7 +151,8 @@ def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
     stage = Lake.open(str(tmp_path)).stage(NIGHT)
 
     def kill() -> None:
-        wait_for(lambda: any(name.endswith("-articles") for name in stage.names()))  # the last that a shard writes
+        # the last that a shard writes
+        until(lambda: any(name.endswith("-articles") for name in stage.names()), pause=0.02)
         for pid in children("ray::MapWorker"):
             os.kill(pid, signal.SIGKILL)
 

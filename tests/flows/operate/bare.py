@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,9 +20,9 @@ import psutil
 
 from tests.flows.operate.running import ROOT
 from tests.loopback import free_ports
+from tests.waiting import until
 
 KEY = "desk:" + "k3y-of-the-server"
-PATIENCE_SECONDS = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,15 +140,6 @@ def kill(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(psutil.Error):
                 one.send_signal(signal.SIGKILL)
     process.wait(30)
-
-
-def until(true: Callable[[], Any], said: Callable[[], str] = str, *, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Wait until it is true; returns what it gave."""
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, f"not within {seconds} s: {said()}"
-        time.sleep(0.3)
-    return found
 
 
 @dataclass

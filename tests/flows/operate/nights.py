@@ -29,10 +29,10 @@ from flows.operate.probes import works
 from tasks.lake import Lake
 from tests.flows.operate import tiny
 from tests.flows.operate.bare import Posted, posted
-from tests.flows.operate.bare import until as wait_until
 from tests.flows.operate.running import RunningDesk, desk_at, running
 from tests.flows.test_night import tables
 from tests.tasks.conftest import NAMES, WORDS
+from tests.waiting import until as wait_until
 
 NIGHT = "2026-03-02"
 ARTICLES, ROWS_PER_SHARD = 320, 8

@@ -16,8 +16,9 @@ from flows.operate.declared import FILE, DeclarationRefused, declared
 from flows.operate.server import ServerRefused, ServerUnreachable, address, connected
 from flows.sections import Operate
 from flows.settings import Settings, load
-from tests.flows.operate.bare import KEY, Bare, bare_server, until
+from tests.flows.operate.bare import KEY, Bare, bare_server
 from tests.loopback import Answer, serving
+from tests.waiting import until
 
 SECRET = "tok3n-of-the-hook"
 SETTINGS = f"""

@@ -18,10 +18,10 @@ import pytest
 from flows.operate import supervised
 from flows.sections import Operate
 from tests.flows.operate import tiny
-from tests.flows.operate.bare import until
 from tests.flows.operate.nights import ENDED, NIGHT, ask, pause
 from tests.flows.operate.running import ROOT, RunningDesk, desk_at
 from tests.flows.test_night import tables
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 TRAINING_SECONDS = 1500  # the first night fine-tunes the champions on the shipped sample

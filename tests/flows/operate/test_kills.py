@@ -20,7 +20,6 @@ import pytest
 
 from flows.operate.automations import NO_BEGIN, ZOMBIE
 from tests.flows.operate import tiny
-from tests.flows.operate.bare import until
 from tests.flows.operate.nights import (
     ENDED,
     NIGHT,
@@ -32,6 +31,7 @@ from tests.flows.operate.nights import (
     short_nights,
 )
 from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, tiny_trunk
+from tests.waiting import until
 
 __all__ = ["ner_examples", "sentiment_examples", "tiny_bundle", "tiny_trunk"]  # fixtures
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.operate.bare import until
 from tests.flows.operate.nights import (
     ENDED,
     NIGHT,
@@ -20,6 +19,7 @@ from tests.flows.operate.nights import (
     short_nights,
 )
 from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, tiny_trunk
+from tests.waiting import until
 
 __all__ = ["ner_examples", "sentiment_examples", "tiny_bundle", "tiny_trunk"]  # fixtures
 

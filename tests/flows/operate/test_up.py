@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import stat
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from flows.settings import quiet
 from tasks.lake import Lake
 from tests.flows.operate import tiny
 from tests.flows.operate.running import RunningDesk, desk_at, holding
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 NIGHT = dt.date(2026, 3, 2)
-PATIENCE_SECONDS = 240
 
 
 def programs(desk: RunningDesk) -> dict[str, dict[str, Any]]:
@@ -152,10 +151,11 @@ def test_a_killed_worker_comes_back_and_its_run_goes_on(running_desk: RunningDes
 
 
 def _await_another(desk: RunningDesk, name: str, before: int) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not (now := programs(desk)[name])["answers"] or now["pid"] == before:
-        assert time.monotonic() < until, f"{now}: {tiny.logs(desk)}"
-        time.sleep(0.5)
+    def back() -> bool:
+        now = programs(desk)[name]
+        return bool(now["answers"] and now["pid"] != before)
+
+    until(back, lambda: f"{programs(desk)[name]}: {tiny.logs(desk)}")
 
 
 def test_a_taken_port_is_named_with_the_setting_before_anything_starts(

@@ -14,7 +14,8 @@ import pytest
 
 from flows.operate.watchdog import Watchdog
 from flows.settings import Settings, load
-from tests.flows.operate.bare import KEY, Bare, Posted, bare_server, kill, posted, started, until
+from tests.flows.operate.bare import KEY, Bare, Posted, bare_server, kill, posted, started
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tests.flows.operate.running import RunningDesk
+from tests.waiting import until
 
 FLOW = '''
 import json, os, time
@@ -32,7 +32,6 @@ def tiny(folder: str, seconds: float = 0) -> None:
         (here / "finally").touch()
 '''
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-PATIENCE_SECONDS = 240
 
 
 def deploy(desk: RunningDesk, folder: Path) -> str:
@@ -73,19 +72,12 @@ def recorded(desk: RunningDesk, run: str) -> str:
 
 def ended(desk: RunningDesk, run: str, *, among: Collection[str] = ENDED) -> str:
     """Wait until a run's state is one of these; returns it."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while (now := state(desk, run)) not in among:
-        assert time.monotonic() < until, f"the run is {now} after {PATIENCE_SECONDS} s: {logs(desk)}"
-        time.sleep(0.5)
-    return now
+    return str(until(lambda: (now := state(desk, run)) in among and now, lambda: f"{state(desk, run)} {logs(desk)}"))
 
 
 def began(folder: Path) -> dict[str, Any]:
     """Wait until the flow is at work; returns what it saw."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not (folder / "began.json").exists():
-        assert time.monotonic() < until, f"the flow has not begun after {PATIENCE_SECONDS} s"
-        time.sleep(0.2)
+    until((folder / "began.json").exists)
     return dict(json.loads((folder / "began.json").read_text(encoding="utf-8")))
 
 
