@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11: `make run` and `make test`. Both may be run again and are then fast.
-# `make up && make deploy` starts what a team uses and gives it its schedule; `up` takes settings as `nightdesk run` does, `deploy` those of `up`.
+# `make up && make deploy` starts what a team uses and gives it its schedule; `up` takes settings as `nightdesk run` does, `deploy` the file
+# of the desk that `up` started, unless PREFECT_API_URL or the active Prefect profile names another server; it says to which one it deploys.
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin

@@ -4,7 +4,8 @@ Looks, never mends; what it writes to try a place is gone again when it returns.
 stores that the settings name. With `send_test` every sink gets one message that says it is a test; with `deep` Ray is started.
 
 The order is that of a night: the machine, the settings, the places, the models, the feeds, the sinks, the server that starts it, the clock
-that all of them saw, and the last night that came of it. While this home's desk runs, the settings are those that it goes by.
+that all of them saw, and the last night that came of it. While this home's desk runs, the settings file is the one that it goes by; where it was
+started with another pool or lake than file and environment say here, or at other addresses, that is found.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from data_contracts.errors import NightdeskError
 from flows import doctor_clock, doctor_models, doctor_news, doctor_places, doctor_server
-from flows.findings import Finding
+from flows.findings import Finding, said
 from flows.nights import last_ended
 from flows.operate.server import file_for
 from flows.operate.starting import OtherDesk
@@ -38,7 +38,7 @@ def examine(
 ) -> Iterator[Finding]:
     """Look at everything a night needs, one after the other; never raises for what it finds, and shows no secret."""
     now = dt.datetime.now(dt.UTC)
-    yield from _machine()
+    yield from _whatever("machine", _machine())
     try:
         given, settings_file = settings_file, file_for(settings_file)
         if given is None and settings_file is not None and (here := find_file(None, os.environ)) != Path(settings_file):
@@ -48,16 +48,26 @@ def examine(
     except OtherDesk as error:
         remedy = "what follows is about the file that was given"
         yield Finding(what="the desk's settings", good=False, found=str(error), remedy=remedy, needed=False)
-    except NightdeskError:  # found again below, where it belongs
+    except Exception:  # found again below, where it belongs
         pass
     try:
         settings = load(settings_file, lake=lake)
-    except NightdeskError as error:
+    except Exception as error:  # a file that may not be read raises what the system says
         remedy = "mend the file or the variable it names"
-        yield Finding(what="settings", good=False, found=str(error), remedy=remedy)
+        yield Finding(what="settings", good=False, found=said(error), remedy=remedy)
         return
-    for finding in _of(settings, settings_file, now, send_test=send_test, deep=deep):
+    for finding in _whatever("settings", _of(settings, settings_file, now, send_test=send_test, deep=deep)):
         yield replace(finding, found=struck_out(finding.found), remedy=struck_out(finding.remedy))
+
+
+def _whatever(what: str, part: Iterator[Finding]) -> Iterator[Finding]:
+    """A part's findings; what it raises all the same is one too, and the parts after it are looked at."""
+    try:
+        yield from part
+    except Exception as error:
+        found = f"could not be looked at to the end: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        remedy = "mend what it names; where nothing is wrong with that, nightdesk is: report it"
+        yield Finding(what=what, good=False, found=found, remedy=remedy)
 
 
 def _of(
@@ -68,16 +78,16 @@ def _of(
     yield Finding(what="settings", good=True, found=found)
     yield _plugins(settings)
     registry = True
-    for finding in doctor_places.examine(settings):
+    for finding in _whatever("places", doctor_places.examine(settings)):
         registry &= finding.good or finding.what != "database mlflow" or settings.tracking_uri is not None
         yield finding
-    yield from doctor_models.examine(settings, deep=deep, registry=registry)
+    yield from _whatever("models", doctor_models.examine(settings, deep=deep, registry=registry))
     witnesses: list[doctor_clock.Witness] = []
-    yield from doctor_news.sources(settings, night, witnesses)
-    yield from doctor_news.sinks(settings, night, now, send_test=send_test)
-    yield from doctor_server.examine(settings, now, witnesses)
-    yield from doctor_clock.examine(settings, now, witnesses)
-    yield from doctor_server.last_night(settings, night, now)
+    yield from _whatever("sources", doctor_news.sources(settings, night, witnesses))
+    yield from _whatever("sinks", doctor_news.sinks(settings, night, now, send_test=send_test))
+    yield from _whatever("server", doctor_server.examine(settings, now, witnesses))
+    yield from _whatever("clock", doctor_clock.examine(settings, now, witnesses))
+    yield from _whatever("last night", doctor_server.last_night(settings, night, now))
 
 
 def _machine() -> Iterator[Finding]:
@@ -126,5 +136,7 @@ def _plugins(settings: Settings) -> Finding:
         refuse_unknown_plugins(settings.model_copy(update={"lake": "memory://doctor"}))
         named = len(settings.sources) + len(settings.alerting.monitors) + len(settings.alerting.sinks)
         return Finding(what="plugins", good=True, found=f"{named} sources, monitors and sinks are known")
-    except NightdeskError as error:
-        return Finding(what="plugins", good=False, found=str(error), remedy="mend the name or the settings it is given")
+    except Exception as error:  # a plugin of one's own raises what it likes as it is imported
+        return Finding(
+            what="plugins", good=False, found=said(error), remedy="mend the name or the settings it is given"
+        )

@@ -42,7 +42,7 @@ def witness(who: str, headers: Mapping[str, str]) -> Iterator[Witness]:
         return
     try:
         theirs = parsedate_to_datetime(headers["date"])
-    except ValueError:
+    except (ValueError, OverflowError):
         return
     if theirs.tzinfo is not None:
         yield Witness(who=who, theirs=theirs, ours=dt.datetime.now(dt.UTC))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_contracts.errors import NightdeskError
 from data_contracts.labels import NIGHT_TASKS
-from flows.findings import Finding
+from flows.findings import Finding, said
 from flows.settings import SAMPLE, Settings
 
 SENTENCE = "Shares of Acme fell in London after a profit warning."
@@ -40,8 +40,8 @@ def _trunk() -> Finding:
 
     try:
         return Finding(what="trunk", good=True, found=f"{DEFAULT_TRUNK}: {locate(DEFAULT_TRUNK)}, hash as published")
-    except NightdeskError as error:
-        return Finding(what="trunk", good=False, found=str(error), remedy="make install")
+    except Exception as error:  # a package that cannot be read raises what it likes
+        return Finding(what="trunk", good=False, found=said(error), remedy="make install")
 
 
 def _serving(settings: Settings) -> Iterator[Finding]:
@@ -49,8 +49,12 @@ def _serving(settings: Settings) -> Iterator[Finding]:
     champions = list(_champions(settings))
     yield from champions
     if settings.scoring.model != "champion" or all(finding.good for finding in champions):
-        with tempfile.TemporaryDirectory(prefix="nightdesk-doctor-", ignore_cleanup_errors=True) as folder:
-            yield _answer(settings, Path(folder))
+        try:
+            with tempfile.TemporaryDirectory(prefix="nightdesk-doctor-", ignore_cleanup_errors=True) as folder:
+                yield _answer(settings, Path(folder))
+        except OSError as error:
+            remedy = "make room, or set TMPDIR to a folder that this user may write"
+            yield Finding(what="model", good=False, found=f"no temporary folder can be made: {error}", remedy=remedy)
 
 
 def _champions(settings: Settings) -> Iterator[Finding]:
@@ -122,16 +126,19 @@ def _labelled(settings: Settings) -> Finding:
     """What the weekly re-training would learn from, which else is found out on Saturday."""
     from flows.retrain import labelled_files, labelled_folder
 
-    what, folder = "labelled", labelled_folder(settings)
-    if settings.operate.labelled is not None and not folder.is_dir():
-        remedy = "make the folder, or mend operate.labelled"
-        return Finding(what=what, good=False, found=f"{folder} is not there", remedy=remedy, needed=False)
+    what, remedy = "labelled", "make the folder, give this user the right to read it, or mend operate.labelled"
     try:
+        folder = labelled_folder(settings)
+        if settings.operate.labelled is not None and not folder.is_dir():
+            return Finding(what=what, good=False, found=f"{folder} is not there", remedy=remedy, needed=False)
         tasks = ", ".join(labelled_files(folder)) or "nothing yet"
         return Finding(what=what, good=True, found=f"{folder}: {tasks}")
     except NightdeskError as error:
         remedy = "add the other file; until then no re-training begins"
         return Finding(what=what, good=False, found=str(error), remedy=remedy, needed=False)
+    except (OSError, RuntimeError) as error:  # the latter of a user's home that nobody knows
+        found = f"{settings.operate.labelled or 'labelled in the home'}: {error}"
+        return Finding(what=what, good=False, found=found, remedy=remedy, needed=False)
 
 
 def _ray(settings: Settings) -> Finding:

@@ -10,7 +10,8 @@ import httpx
 from data_contracts.alerts import Alert
 from data_contracts.errors import NightdeskError
 from flows.doctor_clock import Witness, witness
-from flows.findings import Finding
+from flows.findings import Finding, said
+from flows.operate.blocks import urls_of
 from flows.settings import Settings
 from tasks import notify
 from tasks.fetch import Fetcher, Limits
@@ -46,10 +47,10 @@ def sources(settings: Settings, night: dt.date, witnesses: list[Witness]) -> Ite
         try:
             first = next(iter(reader(source.kind)(source, fetcher)), None)
             good = isinstance(first, Delivered) and first.parse_error is None
-            said = getattr(first, "error", None) or getattr(first, "parse_error", None) or "is empty"
-            found = "delivers" if good else str(said)
-        except NightdeskError as error:
-            good, found = False, str(error)
+            why = getattr(first, "error", None) or getattr(first, "parse_error", None) or "is empty"
+            found = "delivers" if good else str(why)
+        except Exception as error:  # whatever a reader raises is what was found
+            good, found = False, said(error)
         finally:
             fetcher.close()
         yield Finding(
@@ -78,6 +79,23 @@ def sinks(settings: Settings, night: dt.date, now: dt.datetime, *, send_test: bo
         else:
             found = "ready; --send-test sends it a message"
             yield Finding(what=f"sink {place.name}", good=True, found=found)
+    if places and not urls_of(settings):
+        yield _told_to_nobody(sorted(settings.alerting.sinks))
+
+
+def _told_to_nobody(sinks: list[str]) -> Finding:
+    """A file tells nobody by itself, and of the watchdog's own death the server tells, which knows the places of Apprise alone."""
+    silent = "nobody is told of a watchdog that died"
+    file_alone = (
+        "; alerts, those about the pipeline too, stand in a file until somebody looks" if sinks == ["jsonl"] else ""
+    )
+    return Finding(
+        what="people",
+        good=False,
+        found=f"given {', '.join(sinks)}, no place of apprise: {silent}{file_alone}",
+        remedy="name a place such as a mail address in [alerting.sinks.apprise], then `nightdesk deploy`",
+        needed=False,
+    )
 
 
 def _tested(place: Sink, night: dt.date, now: dt.datetime) -> Finding:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ from sqlalchemy import make_url, text
 
 from data_contracts.errors import NightdeskError
 from flows.findings import Finding
-from flows.operate.databases import DatabaseRefused, connection
+from flows.operate.databases import connection
 from flows.settings import Settings
 from tasks.hosts import redacted
 from tasks.lake import Lake, LakeDamaged, LakeTooNew
@@ -47,17 +48,23 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _existing(path: Path) -> Path:
-    """The path or its nearest parent that is there."""
+    """The path or its nearest parent that is there.
+
+    Raises:
+        OSError: the system does not say whether it is, as below a folder that this user may not enter.
+    """
     return next(p for p in (path, *path.parents) if p.exists())
 
 
 def _disks(places: dict[str, Path]) -> Iterator[Finding]:
-    """The room on each disk, once a disk."""
-    by_disk: dict[int, list[str]] = {}
+    """The room on each disk, once a disk; of a place that cannot be looked at its own finding tells."""
+    by_disk: dict[int, tuple[float, list[str]]] = {}
     for name, path in places.items():
-        by_disk.setdefault(_existing(path).stat().st_dev, []).append(name)
-    for names in by_disk.values():
-        free = shutil.disk_usage(_existing(places[names[0]])).free / 2**30
+        with suppress(OSError):
+            folder = _existing(path)
+            free_gib = shutil.disk_usage(folder).free / 2**30
+            by_disk.setdefault(folder.stat().st_dev, (free_gib, []))[1].append(name)
+    for free, names in by_disk.values():
         roomy = free >= MIN_FREE_GIB
         yield Finding(
             what="disk",
@@ -69,8 +76,8 @@ def _disks(places: dict[str, Path]) -> Iterator[Finding]:
 
 
 def _writable(what: str, path: Path) -> Finding:
-    folder = _existing(path)
     try:
+        folder = _existing(path)
         with tempfile.NamedTemporaryFile(dir=folder):
             return Finding(
                 what=what, good=True, found=f"{path}, writable" + ("" if folder == path else " (not made yet)")
@@ -79,7 +86,7 @@ def _writable(what: str, path: Path) -> Finding:
         return Finding(
             what=what,
             good=False,
-            found=f"{path}: {error.strerror}",
+            found=f"{path}: {error.strerror or error}",
             remedy="give this user the right to write there, or name another place",
         )
 
@@ -114,9 +121,9 @@ def _database(settings: Settings, whose: Literal["prefect", "mlflow"]) -> Findin
         with connection(make_url(settings.operate.database_of(whose))) as line:
             version = line.execute(text("SHOW server_version")).scalar_one()
         return Finding(what=what, good=True, found=f"PostgreSQL {version}")
-    except DatabaseRefused as error:
+    except Exception as error:  # whatever a database's driver raises is what was found
         remedy = "start PostgreSQL, mend operate.database, or let `nightdesk up` make the database"
-        return Finding(what=what, good=False, found=str(error), remedy=remedy)
+        return Finding(what=what, good=False, found=_first_line(error), remedy=remedy)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 """What starts the nights, held against the world: the desk's programs, the Prefect server and its key, the worker, the next run, the last night.
 
-Part of `nightdesk doctor`. Whether the server was told what the settings say now is seen by what `nightdesk deploy` left there; what a person
-has changed in the UI since is not looked at. Where no server is named and none runs in this home, nights are run by hand, and that is no fault.
+Part of `nightdesk doctor`. Whether the desk was started with what the settings say here is seen by what `nightdesk up` left in the home, whether the
+server was told it by what `nightdesk deploy` left there; what a person has changed in the UI since is not looked at. Where no server is named and
+none runs in this home, nights are run by hand, and that is no fault.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ DEPLOYED = f"{NIGHTLY}/{NIGHTLY}"
 def examine(settings: Settings, now: dt.datetime, witnesses: list[Witness]) -> Iterator[Finding]:
     """The programs of this home, and the Prefect server that a run would be started by."""
     own = places.running(settings.home)
+    if own:
+        yield _started_with(settings, own)
     yield from _supervised(settings.home) if own else _ports(settings)
     if own is None and not _named():
         found = "none is named, and none of this home runs: nights are run by hand"
@@ -71,6 +74,26 @@ def _named() -> bool:
     from prefect.settings import PREFECT_API_URL
 
     return bool(PREFECT_API_URL.value())
+
+
+def _started_with(settings: Settings, own: places.Places) -> Finding:
+    """Whether the running desk has the pool, lake and addresses of these settings: a variable of the environment may be set in one shell alone."""
+    asked = programs.places_of(settings, Path(own.settings_file))
+    differing = own.unlike(asked)
+    if not differing and own.other_secrets(asked):
+        differing = ["in the address of its lake or of MLflow it has another user, key or query"]
+    found = f"its pool {own.pool}, its lake {own.lake} and its addresses are those of the settings"
+    remedy = (
+        "look again with the NIGHTDESK_* variables and secrets that it was started with, or `nightdesk down`, then `nightdesk up` with these; "
+        "what else is found here is about the settings of this shell"
+    )
+    return Finding(
+        what="the running desk",
+        good=not differing,
+        found=f"it was started with other settings: {'; '.join(differing)}" if differing else found,
+        remedy=remedy if differing else "",
+        needed=False,
+    )
 
 
 def _supervised(home: Path) -> Iterator[Finding]:

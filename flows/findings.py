@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from data_contracts.errors import NightdeskError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -14,3 +16,8 @@ class Finding:
     found: str
     remedy: str = ""
     needed: bool = True
+
+
+def said(error: Exception) -> str:
+    """An error in a line of its own; of one that is not ours its kind too."""
+    return str(error) if isinstance(error, NightdeskError) else f"{type(error).__name__}: {error}"

@@ -2,8 +2,8 @@
 
 They stand apart from the flows because a flow's file is loaded under another name by a worker, where a class could not be found again.
 What a form can refuse by itself stands in its schema, and the server holds every caller to it before there is a run; it does not look at
-`format`, so a date has a pattern too. What only code can know (a file that is not there, a last night before the first) is refused by the flow
-before it writes anything.
+`format`, so a date has a pattern too, which takes the days that there are and no 29 February of a common year. What only code can know (a file
+that is not there, a last night before the first) is refused by the flow before it writes anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Flow[..., Any])
 
 ONE_FIELD = ("string", "integer", "number")  # a switch or a list that is left alone would not look so
-ISO_DATE = "^(19|2[0-9])[0-9]{2}-(02-(0[1-9]|[12][0-9])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01]))$"
+_CENTURY, _LEAP_CENTURY = "(19|2[0-9])", "2[048]"  # 1900 to 2999
+_LEAP = f"({_CENTURY}(0[48]|[2468][048]|[13579][26])|{_LEAP_CENTURY}00)"  # Gregorian: of full centuries each fourth
+_SHORT, _MIDDLE, _LONG = "(0[1-9]|1[0-9]|2[0-8])", "(0[1-9]|[12][0-9]|30)", "(0[1-9]|[12][0-9]|3[01])"  # months' days
+_DAY = f"(02-{_SHORT}|(0[469]|11)-{_MIDDLE}|(0[13578]|1[02])-{_LONG})"
+ISO_DATE = f"^({_CENTURY}[0-9]{{2}}-{_DAY}|{_LEAP}-02-29)$"
 WITHOUT_CREDENTIALS = (
     "^(?![^:]*://[^:/@]*:[^@]*@).*$"  # no user:password@ in a URL: Prefect stores parameters in the clear
 )

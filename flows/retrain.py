@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
@@ -31,8 +31,13 @@ class HalfLabelled(Fatal):
     """A task has labelled files for one part alone."""
 
 
+def run_name() -> str:
+    """The run's name on its page: the flow, and when it was due."""
+    return f"retrain {runtime.flow_run.scheduled_start_time:%Y-%m-%d %H:%M} UTC"
+
+
 @form
-@flow(name="retrain")
+@flow(name="retrain", flow_run_name=run_name)
 def retrain(
     plan: PlanName = "default",
     recipe: RecipeForm = RecipeForm(),  # noqa: B008

@@ -22,7 +22,7 @@ def backfill(
     ] = By.published,
     redo: Annotated[bool, typer.Option("--redo", help="Run again what is published already.")] = False,
     rescore: Annotated[
-        bool, typer.Option("--rescore", help="With --redo: score again what has a published score.")
+        bool, typer.Option("--rescore", help="Score published nights again; what was read is kept, unless --redo.")
     ] = False,
     nights_at_once: Annotated[int, typer.Option(min=1, max=366, help="So many nights are scored together.")] = 8,
 ) -> None:

@@ -26,21 +26,26 @@ def deploy(
 ) -> None:
     """Bring work pool, queues, deployments, schedules, automations and notification blocks to a Prefect server; may be run again.
 
-    The running desk's own server gets what the desk's own settings file says, also where none is named.
+    The running desk's own server gets what the desk's own settings file says, also where none is named, and only for the desk's own pool.
     """
     from rich.table import Table
 
     from flows.operate.declared import FILE, declared
     from flows.operate.deploy import apply
-    from flows.operate.server import connected, file_for
+    from flows.operate.server import choose, connected, file_for
     from flows.settings import find_file, inherited, load
     from flows.showing import plain, show, tell
 
     settings = file_for(settings, server)
-    chosen = load(settings)
-    wanted = declared(chosen, file or FILE)
-    with connected(server, chosen) as client:
-        changes = apply(client, wanted, chosen)
+    found = load(settings)
+    chosen = choose(server, found.home)
+    tell(f"deploying to {chosen.url}: {chosen.why}")
+    if other := chosen.passed_over():
+        tell(("not to the desk that runs here", "bold yellow"), f": {other}")
+    chosen.require_pool(found.operate.pool)
+    wanted = declared(found, file or FILE)
+    with connected(server, found) as client:
+        changes = apply(client, wanted, found)
         where = str(client.api_url).rstrip("/")
     table = Table("", "kind", "name", "details")
     for change in changes:

@@ -24,7 +24,9 @@ def run(
     by: Annotated[
         By, typer.Option(help="first_seen: live feeds. published: only what was published within the night.")
     ] = By.first_seen,
-    rescore: Annotated[bool, typer.Option("--rescore", help="Score again what has a published score.")] = False,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Score a published night again; what was read is kept.")
+    ] = False,
 ) -> None:
     """Run nights: ingest, contract, score, watch, publish, report, notify."""
     from flows.running import run_nights

@@ -2,8 +2,10 @@
 
 `nightdesk up` writes it and `nightdesk down` removes it. `running` gives it to every other command, so that nobody has to set a server's
 address: a command whose environment and Prefect profile name no server talks to the desk's own while that runs, and its runs show in the UI. The
-key to the server is never in this file, in arguments or in logs: it is in `operate/auth`, which its owner alone can read. Not covered: desks on
-other machines; those are named by Prefect's own `PREFECT_API_URL` and `PREFECT_API_AUTH_STRING`, which go before what is found here.
+key to the server is never in this file, in arguments or in logs: it is in `operate/auth`, which its owner alone can read. Nor are secrets of the
+settings: addresses stand here without them (`shown`), to be told and compared; who opens the lake or asks a tracking server has the whole address
+from the settings. Not covered: desks on other machines; those are named by Prefect's own `PREFECT_API_URL` and `PREFECT_API_AUTH_STRING`, which go
+before what is found here.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +32,8 @@ NOT_IN_A_HOME = re.compile(r"[%\r\n]|\s[#;]")  # supervisord reads more into the
 LONGEST_SOCKET = 95  # characters: the system allows 107, and supervisord adds its process id for a moment
 USER = "nightdesk"
 KEY = re.compile(r"[^:\s]+:\S+\n?")
+SEAL_ROUNDS = 200_000  # a tenth of a second: whoever wants to guess a secret has to pay it for each guess
+DIGESTS = ("settings_digest", "secrets_digest")
 
 
 class HomeRefused(Fatal):
@@ -46,7 +50,13 @@ class Busy(Retriable):
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """What a client needs to know of a running desk; everything is text, as it stands in the file."""
+    """What a client needs to know of a running desk; everything is text, as it stands in the file, and no secret is among it.
+
+    Attributes:
+        lake: as it is told, see `shown`; so is `mlflow_url` where it is somebody else's server.
+        settings_digest: of the settings file's bytes when the programs were started; empty where it is not known.
+        secrets_digest: of the whole addresses that are told without their secrets, see `seal`; empty where it is not known.
+    """
 
     home: str
     settings_file: str
@@ -56,7 +66,8 @@ class Places:
     ui_url: str
     pages_url: str
     mlflow_url: str
-    settings_digest: str = ""  # of the settings file's bytes when the programs were started
+    settings_digest: str = ""
+    secrets_digest: str = ""
 
     @property
     def auth_file(self) -> Path:
@@ -67,6 +78,15 @@ class Places:
     def auth(self) -> str:
         """`user:password` of the Prefect server."""
         return self.auth_file.read_text(encoding="utf-8").strip()
+
+    def unlike(self, asked: Places) -> list[str]:
+        """What of this is another there, in words; digests are no words."""
+        names = [name for name in vars(asked) if name not in DIGESTS and getattr(self, name) != getattr(asked, name)]
+        return [f"{name} is {getattr(self, name)}, asked is {getattr(asked, name)}" for name in names]
+
+    def other_secrets(self, asked: Places) -> bool:
+        """True where the addresses are known to hold other secrets there, or whatever else of them is not told."""
+        return bool(self.secrets_digest and asked.secrets_digest) and self.secrets_digest != asked.secrets_digest
 
     def environ(self) -> dict[str, str]:
         """What makes a Prefect client of this process or a child's talk to the desk's server."""
@@ -128,6 +148,25 @@ def digest(settings_file: Path) -> str:
         return ""
 
 
+def shown(address: str) -> str:
+    """An address as it may be written and told: without user, password and query's values, nor what else came as a secret."""
+    from tasks.hosts import redacted  # brings httpx, which most commands start without
+
+    return redacted(address)
+
+
+def seal(home: Path, text: str) -> str:
+    """Tells a text with a secret from another one without giving it away; empty where the home has no key yet.
+
+    Salted with the key to the server, so that who has the seal alone cannot guess, and slow for who has both.
+    """
+    try:
+        salt = auth_file(home).read_bytes()
+    except OSError:
+        return ""
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), salt, SEAL_ROUNDS).hex()
+
+
 def write(places: Places) -> None:
     """Keep for other commands where the programs are."""
     path = folder(Path(places.home)) / "places.json"
@@ -137,10 +176,13 @@ def write(places: Places) -> None:
 
 
 def recall(home: Path) -> Places | None:
-    """What was written last; None where nothing or something else is there."""
+    """What was written last; None where nothing or something else is there. What an older version wrote may hold secrets, and is given without."""
     try:
-        return Places(**json.loads((folder(home) / "places.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = Places(**json.loads((folder(home) / "places.json").read_text(encoding="utf-8")))
+        if found.secrets_digest:
+            return found
+        return replace(found, lake=shown(found.lake), mlflow_url=shown(found.mlflow_url))
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 

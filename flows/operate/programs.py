@@ -41,19 +41,20 @@ class Program:
 
 
 def places_of(settings: Settings, settings_file: Path) -> Places:
-    """Where the programs will be reached."""
-    operate = settings.operate
+    """Where the programs will be reached, and what they work on; without secrets, for which a digest stands where the home has its key."""
+    operate, theirs = settings.operate, "" if own_mlflow(settings) else settings.mlflow_uri
     host = EVERYWHERE.get(operate.host, f"[{operate.host}]" if ":" in operate.host else operate.host)
     return Places(
         home=str(settings.home),
         settings_file=str(settings_file),
-        lake=settings.lake,
+        lake=places.shown(settings.lake),
         pool=operate.pool,
         api_url=f"http://{host}:{operate.server_port}/api",
         ui_url=f"http://{host}:{operate.server_port}",
         pages_url=f"http://{host}:{operate.pages_port}",
-        mlflow_url=f"http://{host}:{operate.mlflow_port}" if own_mlflow(settings) else settings.mlflow_uri,
+        mlflow_url=places.shown(theirs) or f"http://{host}:{operate.mlflow_port}",
         settings_digest=places.digest(settings_file),
+        secrets_digest=places.seal(settings.home, f"{settings.lake}\n{theirs}"),
     )
 
 

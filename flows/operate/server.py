@@ -1,15 +1,20 @@
 """The Prefect server that a command changes: which one, by which settings, with which key, and a clear word where it cannot be used.
 
-It is the one named, else the environment's or Prefect profile's, else the desk's own while that runs. Its key is Prefect's own
+It is the one named, else the environment's or Prefect profile's, else the desk's own while that runs (`choose`). Its key is Prefect's own
 `PREFECT_API_AUTH_STRING`, else the running desk's; the desk's is sent to the desk alone, even where `flows.settings.quiet` put it into the
 environment. A key is never asked for on the command line, where every user of the machine could read it. The desk's own server is changed by
-the settings file that the desk was started with, and by no other (`file_for`).
+the settings file that the desk was started with, and by no other (`file_for`), and for the pool of its worker alone (`require_pool`).
+
+The names of the loopback are one where the desk listens on it: with the desk's port each means the desk, which is then asked at its own address,
+so that its key goes nowhere else. Not covered: another server that has that port on the loopback's other address; it is not reached while the desk
+runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -26,12 +31,92 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+PORTS = {"http": 80, "https": 443}
+
+
 class ServerUnreachable(Retriable):
     """No Prefect server answers."""
 
 
 class ServerRefused(Fatal):
     """What answers is not to be used: another program, another version, or the key is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The server that a command changes.
+
+    Attributes:
+        url: the address of its API.
+        why: who chose it, for people.
+        own: the desk that runs in the home, whether it is the one chosen or not; None where none runs.
+    """
+
+    url: str
+    why: str
+    own: places.Places | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """True where it is the server of the desk that runs in the home."""
+        return self.own is not None and self.url == self.own.api_url
+
+    def passed_over(self) -> str:
+        """What to know where another server was chosen than that of the desk that runs in the home; empty where none was."""
+        if self.own is None or self.is_own:
+            return ""
+        return (
+            f"the desk that runs in {self.own.home} has its own server, {self.own.api_url}, and is not changed: another is {self.why}; "
+            f"if the desk is meant, give --server {self.own.api_url}"
+        )
+
+    def require_pool(self, pool: str) -> None:
+        """See that the desk's own server is only given work for the pool from which the desk's worker takes it.
+
+        Raises:
+            OtherDesk: the desk was started for another pool.
+        """
+        if self.own is not None and self.is_own and self.own.pool != pool:
+            raise OtherDesk(
+                f"the desk that runs in {self.own.home} was started for the pool {self.own.pool}, given is {pool}, from which nobody there "
+                f"takes runs: set operate.pool (or NIGHTDESK_OPERATE__POOL) to {self.own.pool}, or start the desk for {pool} "
+                "(`nightdesk down`, then `nightdesk up`)"
+            )
+
+
+def choose(given: str | None, home: Path) -> Chosen:
+    """The server named first: by the command, by Prefect's own settings, by the desk that runs in the home.
+
+    Args:
+        given: its address, with or without `/api`, for instance http://127.0.0.1:4200.
+
+    Raises:
+        ServerRefused: none is named and no desk runs, or the address is none.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    own = places.running(home)
+    named = given or PREFECT_API_URL.value() or (own.api_url if own else None)
+    if not named:
+        raise ServerRefused(
+            "no Prefect server is named, and none of this home runs: start one with `nightdesk up` (or `make up`), "
+            "or name one with --server or PREFECT_API_URL, such as http://127.0.0.1:4200/api"
+        )
+    url = address(named)
+    if own is not None and _same(url, own.api_url):
+        return Chosen(url=own.api_url, why=f"the desk that runs in {own.home}", own=own)
+    by = "PREFECT_API_URL of the environment" if "PREFECT_API_URL" in inherited() else "the active Prefect profile"
+    return Chosen(url=url, why=f"named by {'--server' if given else by}", own=own)
+
+
+def _same(url: str, own: str) -> bool:
+    """Whether two addresses are one: the same text, or the same port under two names of the loopback."""
+    first, second = urlsplit(url), urlsplit(own)
+    if first.hostname in LOOPBACK and second.hostname in LOOPBACK:
+        ports = {one.port or PORTS.get(one.scheme) for one in (first, second)}
+        return (first.scheme, first.path) == (second.scheme, second.path) and len(ports) == 1
+    return url == own
 
 
 @contextmanager
@@ -48,18 +133,11 @@ def connected(given: str | None, settings: Settings) -> Iterator[SyncPrefectClie
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    own, users = places.running(settings.home), PREFECT_API_URL.value()
-    named = _named(given, own)
-    if not named:
-        raise ServerRefused(
-            "no Prefect server is named, and none of this home runs: start one with `nightdesk up` (or `make up`), "
-            "or name one with --server or PREFECT_API_URL, such as http://127.0.0.1:4200/api"
-        )
-    url = address(named)
-    key, desks = PREFECT_API_AUTH_STRING.value(), _key(settings)
-    if own is not None and url == own.api_url:
+    chosen, users = choose(given, settings.home), PREFECT_API_URL.value()
+    url, key, desks = chosen.url, PREFECT_API_AUTH_STRING.value(), _key(settings)
+    if chosen.is_own:
         key = key or desks
-    elif key == desks and named != users:  # who put both into the environment means them together
+    elif key == desks and (given or users) != users:  # who put both into the environment means them together
         key = None
     with (
         temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: key}),
@@ -89,8 +167,9 @@ def file_for(given: str | None, server: str | None = None) -> str | None:
         SettingsRefused: the file that is given is not there.
         ServerRefused: the address is none.
     """
-    own, variables = places.running(home_of(given)), inherited()
-    if own is None or address(_named(server, own) or "") != own.api_url:
+    home, variables = home_of(given), inherited()
+    own = places.running(home)
+    if own is None or not choose(server, home).is_own:
         return given
     if not (given or variables.get("NIGHTDESK_SETTINGS")):
         return own.settings_file
@@ -100,13 +179,6 @@ def file_for(given: str | None, server: str | None = None) -> str | None:
             f"NIGHTDESK_SETTINGS, or start the desk with that one (`nightdesk down`, then `nightdesk up --settings {file}`)"
         )
     return given
-
-
-def _named(given: str | None, own: places.Places | None) -> str | None:
-    """The address that is named first: by the command, by Prefect's own settings, by the running desk."""
-    from prefect.settings import PREFECT_API_URL
-
-    return given or PREFECT_API_URL.value() or (own.api_url if own else None)
 
 
 def _key(settings: Settings) -> str | None:
@@ -122,9 +194,15 @@ def address(given: str) -> str:
     Raises:
         ServerRefused: it is no address, or holds a key.
     """
-    parts = urlsplit(given.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ServerRefused(f"the server {given!r} is no address; allowed is one such as http://127.0.0.1:4200/api")
+    try:
+        parts = urlsplit(given.strip())
+        good = parts.scheme in PORTS and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets or a port that are none
+        good = False
+    if not good:
+        raise ServerRefused(
+            f"the server {places.shown(given)!r} is no address; allowed is one such as http://127.0.0.1:4200/api"
+        )
     if parts.password or parts.username:
         raise ServerRefused(
             "the server's address holds a key, which everybody could read; put it into PREFECT_API_AUTH_STRING"
@@ -167,7 +245,7 @@ def _refused(status: int, url: str) -> ServerRefused:
     if status in (401, 403):
         return ServerRefused(
             f"the server at {url} does not let us in ({status}): put its key, user:password, into PREFECT_API_AUTH_STRING; "
-            "a desk started by `nightdesk up` keeps it in operate/auth of its home; under another address than its own it is sent only where "
+            "a desk started by `nightdesk up` keeps it in operate/auth of its home; to another address than the desk's own it is sent only where "
             "PREFECT_API_URL names that"
         )
     return ServerRefused(

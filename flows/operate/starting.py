@@ -3,7 +3,8 @@
 May be called again at any time: what runs is left alone. Before anything is started, ports, database and home are looked at, so that what
 is wrong is said in a sentence; a program that dies or does not answer is named, with the end of its log, and then nothing is left running.
 Where the settings file has changed since the start, a desk that runs goes on and that is said: each run and the watchdog read the file anew,
-the other programs do not. Where an address, the pool, the lake or the file itself is another, it is refused.
+the other programs do not. Where an address, the pool, the lake or the file itself is another, it is refused; so are other secrets in the
+addresses of lake and MLflow, since what runs keeps those it was started with.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class OtherDesk(Fatal):
     """A desk runs in this home with other settings."""
 
 
+class OtherSecrets(OtherDesk):
+    """A desk runs in this home with other secrets."""
+
+
 def up(
     settings: Settings, settings_file: Path, inherited: Mapping[str, str], say: Callable[[str], None]
 ) -> tuple[Places, bool]:
@@ -51,10 +56,10 @@ def up(
     Raises:
         Fatal: the home is none for programs, a program cannot listen, the database refuses, another desk runs here, or a program does not answer.
     """
-    where = places_of(settings, settings_file)
-    wanted = programs(settings, where)
     places.control(settings.home)
     places.make(settings.home)
+    where = places_of(settings, settings_file)
+    wanted = programs(settings, where)
     with places.alone(settings.home):
         ran = places.alive(settings.home)
         if ran:
@@ -85,19 +90,24 @@ def _as_started(where: Places, say: Callable[[str], None]) -> Places:
 
     Raises:
         OtherDesk: they are reached elsewhere, or were started for something else.
+        OtherSecrets: they were started with other secrets.
     """
     before = places.recall(Path(where.home))
-    now, where = where.settings_digest, replace(where, settings_digest=before.settings_digest if before else "")
-    if before is not None and before != where:
-        changed = [name for name in vars(where) if getattr(before, name) != getattr(where, name)]
-        told = "; ".join(f"{name} is {getattr(before, name)}, asked is {getattr(where, name)}" for name in changed)
-        raise OtherDesk(f"a desk runs here with other settings ({told}); stop it first with `nightdesk down`")
-    if where.settings_digest not in ("", now):
+    if before is None:
+        return replace(where, **dict.fromkeys(places.DIGESTS, ""))
+    if changed := "; ".join(before.unlike(where)):
+        raise OtherDesk(f"a desk runs here with other settings ({changed}); stop it first with `nightdesk down`")
+    if before.other_secrets(where):
+        raise OtherSecrets(
+            f"the desk that runs here was started with another user, key or query in the address of its lake ({where.lake}) or of MLflow "
+            f"({where.mlflow_url}), and goes on with that: after a new secret, `nightdesk down`, then `nightdesk up`"
+        )
+    if before.settings_digest not in ("", where.settings_digest):
         say(
             "the desk runs with other settings than the file has now, except for its watchdog and new runs: "
             "`nightdesk down`, then `nightdesk up`"
         )
-    return where
+    return before
 
 
 def cannot_listen(host: str, program: Program) -> tuple[str, str] | None:

@@ -2,12 +2,14 @@
 
 A worker that is stopped takes its flow runs with it, without their `finally` or hooks. So the pool is paused first, runs under way may end by
 themselves within a limit, and those that do not are cancelled as the UI would do it. What even then has a process is killed and its run
-marked cancelled, so that none stands as running for ever. Runs that a person started with `nightdesk run` are not this desk's to end: they
-lose their server.
+marked cancelled, so that none stands as running for ever. A run that a worker took and did not begin within the time it needs for that is waited for
+no longer: it is set CRASHED in the words of the server's own automation, which may be switched off, so that it frees its place in the queue and the
+watchdog tells of it after the next `up`. Runs that a person started with `nightdesk run` are not this desk's to end: they lose their server.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,6 +23,8 @@ from flows.operate.starting import PAUSED, go_on
 
 CANCEL_SECONDS = 90  # for a flow's `finally` and a cluster's shutdown
 POLL_SECONDS = 1.0
+# From taking a run to its process a worker makes a handful of calls of the API: a second in all, more where machine and database are busy.
+BEGIN_SECONDS = 60
 FIRST = ("watchdog", "worker")  # while there is a server to speak to
 
 
@@ -67,17 +71,26 @@ def _drain(home: Path, where: Places, wait_minutes: float, say: Callable[[str], 
     """End the runs: by themselves, else cancelled, else killed."""
     with where.client() as client:
         _pause(home, where, client)
-        until, told = time.monotonic() + 60 * wait_minutes, ""
-        quiet = 0  # looks in a row without a run: one may be between the queue and its process
-        while quiet < 2:
-            running = _under_way(home, where, client)
-            quiet = 0 if running else quiet + 1
-            if running and time.monotonic() >= until:
-                return _cancel(home, client, running, say)
-            if running and (line := f"waiting for {len(running)} runs, at most {wait_minutes:g} minutes") != told:
-                say(told := line)
-            time.sleep(POLL_SECONDS)
-    return None
+        if running := _outlasting(home, where, client, wait_minutes, say):
+            _cancel(home, client, running, say)
+        _give_up(home, where, client, say)
+
+
+def _outlasting(
+    home: Path, where: Places, client: httpx.Client, wait_minutes: float, say: Callable[[str], None]
+) -> set[str]:
+    """Wait for the runs to end by themselves; returns those that have not in time."""
+    until, told = time.monotonic() + 60 * wait_minutes, ""
+    quiet = 0  # looks in a row without a run: one may be between the queue and its process
+    while quiet < 2:
+        running = _under_way(home, where, client)
+        quiet = 0 if running else quiet + 1
+        if running and time.monotonic() >= until:
+            return running
+        if running and (line := f"waiting for {len(running)} runs, at most {wait_minutes:g} minutes") != told:
+            say(told := line)
+        time.sleep(POLL_SECONDS)
+    return set()
 
 
 def _pause(home: Path, where: Places, client: httpx.Client) -> None:
@@ -91,17 +104,34 @@ def _pause(home: Path, where: Places, client: httpx.Client) -> None:
 
 
 def _under_way(home: Path, where: Places, client: httpx.Client) -> set[str]:
-    """The ids of runs that have a process here or are about to get one; a run whose process is gone is not waited for."""
+    """The ids of runs that have a process here or are about to get one; one whose process is gone, or never came, is not waited for."""
     running = set(leftovers.runs(home))
+    return running | {run for run, seconds in _taken(where, client).items() if seconds < BEGIN_SECONDS}
+
+
+def _taken(where: Places, client: httpx.Client) -> dict[str, float]:
+    """The ids of runs that a worker took and that did not begin, and since how many seconds; none where no server answers."""
     asked = {
         "work_pools": {"name": {"any_": [where.pool]}},
         "flow_runs": {"state": {"type": {"any_": ["PENDING"]}}},
     }
     try:
-        reply = client.post("/flow_runs/filter", json=asked)
-        return running | {one["id"] for one in reply.raise_for_status().json()}
+        found = client.post("/flow_runs/filter", json=asked).raise_for_status().json()
     except httpx.HTTPError:
-        return running
+        return {}
+    since = {one["id"]: dt.datetime.fromisoformat(one["state"]["timestamp"]).timestamp() for one in found}
+    return {run: time.time() - taken for run, taken in since.items()}
+
+
+def _give_up(home: Path, where: Places, client: httpx.Client, say: Callable[[str], None]) -> None:
+    """Set runs CRASHED that a worker took long ago and that have no process; where the server knows better by then, it refuses."""
+    from flows.operate.automations import NO_BEGIN  # brings Prefect
+
+    long_ago = {run for run, seconds in _taken(where, client).items() if seconds >= BEGIN_SECONDS}
+    if lost := long_ago - set(leftovers.runs(home)):
+        say(f"marking {len(lost)} runs as crashed that a worker took and never began")
+        for run in lost:
+            _set(client, run, "CRASHED", "Crashed", force=False, message=NO_BEGIN)
 
 
 def _cancel(home: Path, client: httpx.Client, running: Iterable[str], say: Callable[[str], None]) -> None:
@@ -129,8 +159,8 @@ def _cancel(home: Path, client: httpx.Client, running: Iterable[str], say: Calla
         _set(client, run, "CANCELLED", "Cancelled", force=True)
 
 
-def _set(client: httpx.Client, run: str, kind: str, name: str, *, force: bool) -> None:
-    state = {"type": kind, "name": name, "message": "nightdesk down"}
+def _set(client: httpx.Client, run: str, kind: str, name: str, *, force: bool, message: str = "nightdesk down") -> None:
+    state = {"type": kind, "name": name, "message": message}
     with suppress(httpx.HTTPError):  # the server is away: the run is ended all the same
         client.post(f"/flow_runs/{run}/set_state", json={"state": state, "force": force})
 

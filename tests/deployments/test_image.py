@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from flows.operate.declared import IN_A_WHEEL
 from flows.silence import SILENCE
@@ -40,11 +41,33 @@ def test_everything_is_installed_as_locked() -> None:
     installs = [step for run in of("RUN") for step in run.split("&&") if "pip install" in step]
     assert len(installs) == 3
     for step in installs:
-        assert "--constraint constraints.txt" in step or "grep '^torch==' constraints.txt" in step
+        assert "--constraint constraints.txt" in step
     assert LOCK["torch"]
     [extras] = [value for value in of("ARG") if value.startswith("EXTRAS=")]
     assert set(extras.removeprefix("EXTRAS=").split(",")) == set(PROJECT["optional-dependencies"]) - {"dev"}
     assert not re.search(r"https?://(?!127\.0\.0\.1)", TEXT), "an index is given from outside"
+
+
+@pytest.mark.parametrize("url", ["", "file:///of/torch"])
+def test_the_build_ends_at_torch_when_the_index_gave_the_other_kind(tmp_path: Path, url: str) -> None:
+    """As the shell runs it, with a pip that only says what it was asked for; the torch that is looked at is the one installed here."""
+    [script] = [run for run in of("RUN") if "version.py" in run]
+    (tmp_path / "pip").write_text('#!/bin/sh\nfor one in "$@"; do echo "<$one>"; done\n')
+    (tmp_path / "pip").chmod(0o755)
+    here = "cuda" if torch.version.cuda else "cpu"
+    for device, code in (("cpu", here != "cpu"), ("cuda", here != "cuda")):
+        environ = {
+            "PATH": f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin",
+            "DEVICE": device,
+            "TORCH_INDEX_URL": url,
+        }
+        done = subprocess.run(["sh", "-ec", script], cwd=ROOT, env=environ, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        index = ["<--index-url>", f"<{url}>"] if url else []
+        asked = ["<install>", "<--no-deps>", "<--constraint>", "<constraints.txt>", *index, "<torch>"]
+        assert done.stdout.splitlines() == asked
+        said = f"DEVICE={device}, but the index gave torch for {here}: give --build-arg TORCH_INDEX_URL"
+        assert (said in done.stderr) == bool(code)
 
 
 def test_the_packages_of_the_project_are_all_in_the_image() -> None:

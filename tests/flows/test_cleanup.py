@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,8 @@ def test_runs_that_ended_long_ago_go_with_all_that_hangs_on_them(server: Bare) -
     now = dt.datetime.now(dt.UTC)
     with temporary_settings({PREFECT_API_AUTH_STRING: KEY}), connected(server.api_url, load()) as client:
         assert clean(client, before=now - dt.timedelta(days=1)).runs == 0
-        assert clean(client, before=now + dt.timedelta(days=1), dry_run=True).runs == len(old + many)
+        would = clean(client, before=now + dt.timedelta(days=1), dry_run=True)
+        assert (would.runs, would.artifacts) == (len(old + many), len(old)), "counted, and not guessed"
         assert left(server, old)["runs"] == len(old)
         cleaned = clean(client, before=now + dt.timedelta(days=1))
         assert clean(client, before=now + dt.timedelta(days=1)).runs == 0
@@ -91,5 +93,6 @@ def test_a_worker_elsewhere_runs_the_deployment(server: Bare) -> None:
     with server.worker():
         until(lambda: state() in ("COMPLETED", "FAILED", "CRASHED"), server.logs)
     assert state() == "COMPLETED", server.logs()
+    assert re.fullmatch(r"cleanup \d{4}-\d\d-\d\d \d\d:\d\d UTC", server.get(f"/flow_runs/{run}")["name"])
     (page,) = server.post("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
     assert "would remove 0 runs" in page["data"]

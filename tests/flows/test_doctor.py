@@ -26,6 +26,7 @@ from flows.findings import Finding
 from flows.operate import places
 from flows.operate.deploy import told
 from flows.operate.places import Places
+from flows.operate.programs import places_of
 from flows.settings import Settings, load
 from tasks.lake import Lake
 from tests.flows.operate.running import RunningDesk, desk_at, running
@@ -594,3 +595,75 @@ def test_the_last_line_is_json_and_the_exit_code_says_whether_a_night_can_run(
         assert done.returncode == (0 if good else 1)
         assert all({"what", "good", "found", "remedy", "needed"} == set(one) for one in said["findings"])
         assert "Traceback" not in done.stderr
+
+
+# What a running desk was started with
+
+
+@pytest.fixture
+def started(made: Made, monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], None]:
+    """Let a desk of these settings run, as far as the doctor can tell; nothing answers there."""
+
+    def start(settings: Settings) -> None:
+        places.make(settings.home)
+        desk = places_of(settings, settings.home.parent / "desk.toml")
+        monkeypatch.setattr(places, "running", lambda home: desk)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("NIGHTDESK_OPERATE__POOL", "another", "pool is another, asked is nightdesk"),
+        ("NIGHTDESK_LAKE", "memory://another", "lake is memory://another, asked is "),
+        ("NIGHTDESK_OPERATE__PAGES_PORT", "8399", "pages_url is http://127.0.0.1:8399, asked is "),
+    ],
+)
+def test_a_desk_that_was_started_with_other_variables_is_found(
+    made: Made,
+    started: Callable[[Settings], None],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    said: str,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv(variable, value)
+        settings = made()
+        started(settings)
+        assert only(doctor_server.examine(settings, NOW, []), "the running desk").good
+    found = only(doctor_server.examine(made(), NOW, []), "the running desk")
+    assert (found.good, found.needed) == (False, False)
+    assert said in found.found
+    assert "nightdesk up" in found.remedy
+
+
+def test_a_desk_that_was_started_with_another_secret_of_its_lake_is_found_and_none_is_shown(
+    made: Made, started: Callable[[Settings], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_LAKES", "first-of-the-lake")
+    top = 'lake = "s3://key:${A_LAKES}@bucket/lake"'
+    started(made(top=top))
+    assert only(doctor_server.examine(made(top=top), NOW, []), "the running desk").good
+    monkeypatch.setenv("A_LAKES", "second-of-the-lake")
+    found = only(doctor_server.examine(made(top=top), NOW, []), "the running desk")
+    assert not found.good
+    assert "of-the-lake" not in found.found + found.remedy
+
+
+@pytest.mark.slow
+def test_a_lake_that_a_running_desk_was_not_started_with_is_found(desk: RunningDesk, tmp_path: Path) -> None:
+    assert said_of(desk)["the running desk"]["good"]
+    found = said_of(desk, NIGHTDESK_LAKE=str(tmp_path / "another"))["the running desk"]
+    assert not found["good"]
+    assert f"lake is {desk.lake}, asked is {tmp_path / 'another'}" in str(found["found"])
+
+
+@pytest.mark.slow
+def test_nothing_is_deployed_into_a_pool_for_which_no_worker_was_started(desk: RunningDesk) -> None:
+    done = desk.call("deploy", NIGHTDESK_OPERATE__POOL="another")
+    assert done.returncode == 1
+    assert "was started for the pool nightdesk, given is another" in done.stderr
+    with desk.client() as client:
+        assert client.get("/work_pools/another").status_code == 404

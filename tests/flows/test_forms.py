@@ -1,5 +1,8 @@
 """What the Prefect UI draws of every deployed flow, and what the server refuses by it: the schema is held as the server holds it."""
 
+import calendar
+import itertools
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 
-from flows.forms import schema_of
+from flows.forms import ISO_DATE, schema_of
 
 FILE = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
 DEPLOYMENTS = {one["name"]: one for one in yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]}
@@ -47,6 +50,24 @@ def test_the_defaults_of_a_form_are_allowed_by_it(name: str) -> None:
     validate(defaults, schema, raise_on_error=True, ignore_required=True)
 
 
+def test_a_date_s_pattern_takes_the_days_that_there_are_and_no_others() -> None:
+    """Every day of eleven centuries, every number that looks like one, and the years on both sides."""
+    pattern, wrong = re.compile(ISO_DATE), []
+    for year, month in itertools.product(range(1900, 3000), range(14)):
+        days = calendar.monthrange(year, month)[1] if 1 <= month <= 12 else 0
+        for day in range(33):
+            given = f"{year}-{month:02}-{day:02}"
+            if bool(pattern.search(given)) != (1 <= day <= days):
+                wrong.append(given)
+    assert wrong == []
+    assert not any(pattern.search(f"{year}-{rest}") for year in (0, 1899, 3000, 20260) for rest in ("02-28", "02-29"))
+
+
+def test_a_date_s_pattern_is_one_that_a_browser_knows_too() -> None:
+    assert "(?" not in ISO_DATE, "nothing that only one dialect has"
+    assert "\\" not in ISO_DATE, "no class that takes other digits than 0 to 9"
+
+
 def test_choices_and_dates_are_drawn_as_such() -> None:
     properties = form_of("backfill")["properties"]
     assert properties["first"]["format"] == "date"
@@ -62,6 +83,8 @@ def test_choices_and_dates_are_drawn_as_such() -> None:
         ("nightly", {"night": "2026-03-02T00:00:00"}, "night"),
         ("nightly", {"night": 20260302}, "night"),
         ("nightly", {"night": "2026-02-30"}, "night"),
+        ("nightly", {"night": "2026-02-29"}, "night"),
+        ("nightly", {"night": "2100-02-29"}, "night"),
         ("nightly", {"night": "2026-11-31"}, "night"),
         ("nightly", {"night": "0000-01-01"}, "night"),
         ("nightly", {"lake": "s3://key:secret@bucket/lake"}, "lake"),
@@ -115,6 +138,7 @@ def test_the_server_refuses_a_wrong_value_and_names_the_field(name: str, given: 
         ("nightly", {}),
         ("nightly", {"night": "2026-03-02", "by": "published", "settings_file": None}),
         ("nightly", {"night": "2028-02-29", "lake": "s3://bucket/a@b"}),
+        ("nightly", {"night": "2000-02-29"}),
         ("nightly", {"night": "2026-12-31", "lake": "/data/a@b"}),
         ("nightly", {"lake": "file:///data/lake"}),
         ("nightly", {"lake": "abfss://container@account.dfs.core.windows.net/desk"}),

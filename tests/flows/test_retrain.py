@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect import Flow, runtime
+from prefect.flows import load_flow_from_entrypoint
 
+from flows.cleanup import cleanup
 from flows.finetune import SAMPLE_LABELLED
-from flows.retrain import HalfLabelled, digests, labelled_files
+from flows.retrain import HalfLabelled, digests, labelled_files, retrain
 from tests.flows.conftest import ROOT
+from tests.flows.test_forms import DEPLOYMENTS
 
 
 def test_a_task_with_both_files_is_found_and_one_with_half_of_them_refused(tmp_path: Path) -> None:
@@ -32,6 +38,22 @@ def test_a_line_more_is_something_new_and_a_copy_is_not(tmp_path: Path) -> None:
     with (tmp_path / "ner.train.jsonl").open("a", encoding="utf-8") as file:
         file.write("{}\n")
     assert digests(labelled_files(tmp_path)) != before
+
+
+@pytest.mark.parametrize("flow", [retrain, cleanup], ids=lambda flow: flow.name)
+def test_a_run_without_a_night_is_named_by_its_flow_and_when_it_was_due(
+    flow: Flow[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = dt.datetime(2026, 3, 7, 11, 0, tzinfo=dt.UTC)
+    monkeypatch.setitem(runtime.flow_run.FIELDS, "scheduled_start_time", lambda: due)
+    assert callable(flow.flow_run_name)
+    assert flow.flow_run_name() == f"{flow.name} 2026-03-07 11:00 UTC"
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_every_deployed_flow_names_its_runs(name: str) -> None:
+    flow: Flow[..., Any] = load_flow_from_entrypoint(DEPLOYMENTS[name]["entrypoint"])
+    assert flow.flow_run_name, "an alert would call a run by words drawn at random"
 
 
 @pytest.mark.slow

@@ -45,3 +45,13 @@ def test_only_one_up_makes_a_key(tmp_path: Path) -> None:
     places.make(tmp_path)
     with places.alone(tmp_path), pytest.raises(places.Busy):
         places.make(tmp_path)
+
+
+def test_a_seal_tells_texts_apart_and_is_another_in_each_home(tmp_path: Path) -> None:
+    homes = (tmp_path / "one", tmp_path / "two")
+    assert places.seal(homes[0], "a secret") == "", "without a key everybody could guess"
+    for home in homes:
+        places.make(home)
+    seals = [places.seal(home, text) for home in homes for text in ("a secret", "another", "a secret")]
+    assert (seals[0], seals[3]) == (seals[2], seals[5])
+    assert len(set(seals)) == 4

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import stat
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from flows.operate import pages, places, probes, starting, stopping
+from flows.operate.automations import NO_BEGIN
 from flows.operate.places import HomeRefused, Places
 from flows.operate.programs import environment, places_of
 from flows.operate.starting import CannotListen, OtherDesk, await_all, cannot_listen, programs, up
@@ -84,6 +85,72 @@ def test_what_an_older_version_wrote_of_a_running_desk_is_read(running: Places, 
     assert said == []
 
 
+LAKES = ("s3://key:${A_LAKES}@bucket/lake", "s3://bucket/lake?secret_key=${A_LAKES}", "s3://bucket/${A_LAKES}/lake")
+
+
+@pytest.fixture(params=LAKES, ids=["password", "query", "path"])
+def secretive(request: pytest.FixtureRequest, file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The settings file of a desk whose lake and MLflow are reached with secrets; it runs as far as is asked here."""
+    monkeypatch.setenv("A_LAKES", "first-of-the-lake")
+    monkeypatch.setenv("A_TRACKERS", "first-of-mlflow")
+    monkeypatch.setattr(starting, "await_all", lambda *given, **named: None)
+    monkeypatch.setattr(starting.leftovers, "await_ports", lambda ports: None)
+    monkeypatch.setattr(starting, "cannot_listen", lambda *given: None)
+    monkeypatch.setattr(starting.supervised, "start", lambda *given: None)
+    tracker = 'tracking_uri = "http://desk:${A_TRACKERS}@mlflow.example"'
+    file.write_text(f'lake = "{request.param}"\n{tracker}\n{SOURCES}', encoding="utf-8")
+    _, ran = up(load(str(file)), file, {}, print)
+    assert not ran
+    monkeypatch.setattr(places, "alive", lambda home: True)
+    return file
+
+
+def test_no_secret_of_an_address_is_written_and_the_programs_have_it_all_the_same(secretive: Path) -> None:
+    settings = load(str(secretive))
+    written = (places.folder(settings.home) / "places.json").read_text(encoding="utf-8")
+    assert "first-of" not in written
+    assert "s3://bucket/" in written
+    assert "http://mlflow.example" in written
+    where, ran = up(settings, secretive, {}, print)
+    assert ran
+    assert "first-of" not in str(where)
+    given = environment(settings, where, {"NIGHTDESK_LAKE": "as it is"})
+    assert "first-of-the-lake" in given["NIGHTDESK_LAKE"]
+
+
+@pytest.mark.parametrize("name", ["A_LAKES", "A_TRACKERS"])
+def test_a_new_secret_is_said_to_be_one_and_neither_it_nor_the_old_one_is_shown(
+    secretive: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "second-one")
+    with pytest.raises(
+        OtherDesk, match=r"with another user, key or query .*after a new secret, `nightdesk down`"
+    ) as told:
+        up(load(str(secretive)), secretive, {}, print)
+    assert "asked is" not in str(told.value), "it is the same place"
+    assert not [one for one in ("first-of", "second-one") if one in str(told.value)]
+
+
+def test_what_an_older_version_wrote_with_secrets_is_read_without_and_is_there_no_more(secretive: Path) -> None:
+    settings = load(str(secretive))
+    path = places.folder(settings.home) / "places.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written.pop("secrets_digest", None)
+    path.write_text(json.dumps(written | {"lake": settings.lake, "mlflow_url": settings.mlflow_uri}), encoding="utf-8")
+    assert "first-of" not in str(places.recall(settings.home))
+    _, ran = up(settings, secretive, {}, print)
+    assert ran
+    assert "first-of" not in path.read_text(encoding="utf-8")
+
+
+def test_another_lake_is_told_without_its_secrets(secretive: Path) -> None:
+    settings = load(str(secretive))
+    other = settings.model_copy(update={"lake": settings.lake.replace("bucket", "pail")})
+    with pytest.raises(OtherDesk, match=r"lake is s3://bucket/.*, asked is s3://pail/") as told:
+        up(other, secretive, {}, print)
+    assert "first-of" not in str(told.value)
+
+
 def test_nobody_else_may_look_into_what_an_earlier_command_made(tmp_path: Path) -> None:
     (tmp_path / "prefect").mkdir(mode=0o755)
     places.make(tmp_path)
@@ -122,6 +189,70 @@ def test_whoever_interrupts_down_has_a_pool_that_goes_on(running: Places, monkey
     assert asked == [("/api/work_pools/nightdesk", {"is_paused": False})]
     assert not (places.folder(Path(running.home)) / starting.PAUSED).exists()
     assert places.recall(Path(running.home)) == running
+
+
+@dataclass
+class Clock:
+    """Stands in for the module `time`: sleeping takes no time."""
+
+    now: float
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = time
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("seconds_ago", "waited"), [(3600, 0), (10, 50)], ids=["long ago", "just now"])
+def test_a_run_that_was_taken_and_not_begun_is_waited_for_as_long_as_a_worker_needs_and_then_given_up(
+    seconds_ago: float, waited: float, running: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = dt.datetime(2026, 3, 2, 4, 0, tzinfo=dt.UTC)
+    clock, set_to = Clock(now=began.timestamp()), []
+    taken = {"id": "lost", "state": {"timestamp": (began - dt.timedelta(seconds=seconds_ago)).isoformat()}}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/set_state"):
+            set_to.append((request.url.path, json.loads(request.content)))
+        return httpx.Response(200, json=[taken] if request.url.path.endswith("/filter") else {"is_paused": True})
+
+    monkeypatch.setattr(stopping, "time", clock)
+    monkeypatch.setattr(stopping.leftovers, "runs", lambda home: {})
+    _answer_with(answer, monkeypatch)
+    said: list[str] = []
+    stopping._drain(Path(running.home), running, 10, said.append)
+    assert clock.now - began.timestamp() == pytest.approx(waited, abs=3)
+    ((path, asked),) = set_to
+    assert path == "/api/flow_runs/lost/set_state"
+    assert (asked["state"]["type"], asked["state"]["message"], asked["force"]) == ("CRASHED", NO_BEGIN, False)
+    assert "never began" in said[-1]
+
+
+def test_a_run_that_has_a_process_is_waited_for_and_never_given_up(
+    running: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = dt.datetime(2026, 3, 2, 4, 0, tzinfo=dt.UTC)
+    clock, asked = Clock(now=began.timestamp()), []
+    taken = {"id": "slow", "state": {"timestamp": (began - dt.timedelta(hours=1)).isoformat()}}
+
+    def here() -> bool:
+        return clock.now < began.timestamp() + 300
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(
+            200, json=([taken] if here() else []) if request.url.path.endswith("/filter") else {"is_paused": True}
+        )
+
+    monkeypatch.setattr(stopping, "time", clock)
+    monkeypatch.setattr(stopping.leftovers, "runs", lambda home: {"slow": []} if here() else {})
+    _answer_with(answer, monkeypatch)
+    stopping._drain(Path(running.home), running, 10, print)
+    assert clock.now - began.timestamp() == pytest.approx(300, abs=3)
+    assert not [path for path in asked if path.endswith("/set_state")]
 
 
 @pytest.mark.parametrize(

@@ -67,3 +67,17 @@ def test_what_a_dead_supervisor_left_is_taken_over_and_an_orphaned_run_is_ended(
     assert "ending 1 runs that a dead worker left" in down(desk, "--wait", "0")
     assert not lives(flow)
     assert tiny.recorded(desk, run) in ("CANCELLED", "CRASHED")
+
+
+def test_a_run_that_a_dead_worker_took_holds_nobody_up_and_does_not_stand_for_ever(
+    desk: RunningDesk, tmp_path: Path
+) -> None:
+    desk.up()
+    deployment = tiny.deploy(desk, tmp_path / "taken")
+    with desk.client() as client:
+        asked = {"state": {"type": "PENDING"}, "parameters": {"folder": str(tmp_path)}}
+        reply = client.post(f"/deployments/{deployment}/create_flow_run", json=asked)
+        run = str(reply.raise_for_status().json()["id"])
+    assert tiny.state(desk, run) == "PENDING"
+    assert "marking 1 runs as crashed" in down(desk, "--wait", "20")
+    assert tiny.recorded(desk, run) == "CRASHED"

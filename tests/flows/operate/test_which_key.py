@@ -5,6 +5,7 @@ And the desk's own server is changed by the desk's own settings file.
 
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from prefect import __version__
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows import settings as desk_settings
-from flows.operate import places
+from flows.commands.deploy import deploy
+from flows.operate import places, server
 from flows.operate.chosen import server_chosen
 from flows.operate.places import Places
-from flows.operate.server import connected, file_for
+from flows.operate.server import ServerRefused, ServerUnreachable, address, connected, file_for
 from flows.operate.starting import OtherDesk
 from flows.settings import SAMPLE_SETTINGS, Settings, load, quiet
 from tests.loopback import Answer, Site, serving
@@ -160,3 +162,79 @@ def test_another_server_is_changed_by_any_settings(desk: Places) -> None:
         assert (file_for(None), file_for(other)) == (None, other)
     with temporary_settings({PREFECT_API_URL: None}):
         assert (file_for(None, "http://127.0.0.1:8"), file_for(other, "http://127.0.0.1:8")) == (None, other)
+
+
+def test_each_name_of_the_loopback_means_the_desk_that_listens_there(
+    site: Site, settings: Settings, desk: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = site.url.rpartition(":")[2]
+    desk_runs(monkeypatch, settings.home, f"{site.url}/api")
+    for name in ("localhost", "127.0.0.1", "[::1]", "LOCALHOST"):
+        url = f"http://{name}:{port}"
+        assert sent(site, settings, url, url=None, key=None) == basic(DESK)
+        assert sent(site, settings, None, url=f"{url}/api", key=None) == basic(DESK)
+        assert file_for(None, url) == str(settings.home / "desk.toml")
+
+
+@pytest.mark.parametrize(
+    ("desk_at", "given"),
+    [
+        ("http://192.0.2.1:{port}/api", "http://localhost:{port}"),
+        ("http://127.0.0.2:{port}/api", "http://localhost:{port}"),
+        ("https://127.0.0.1:{port}/api", "http://localhost:{port}"),
+        ("http://127.0.0.1:9/api", "http://localhost:{port}"),
+        ("http://127.0.0.1:{port}/other", "http://localhost:{port}"),
+    ],
+    ids=["elsewhere", "beside", "scheme", "port", "path"],
+)
+def test_a_desk_that_does_not_listen_on_the_loopback_there_is_not_meant_by_its_names(
+    desk_at: str, given: str, site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = site.url.rpartition(":")[2]
+    desk_runs(monkeypatch, settings.home, desk_at.format(port=port))
+    assert sent(site, settings, given.format(port=port), url=None, key=None) is None
+
+
+@pytest.mark.parametrize("wrong", ["http://localhost:port", "http://localhost:70000", "http://[::1", "http://a:0"])
+def test_an_address_whose_host_or_port_is_none_is_refused(wrong: str) -> None:
+    with pytest.raises(ServerRefused, match="is no address"):
+        address(wrong)
+    with pytest.raises(ServerRefused) as refused:
+        address(wrong.replace("://", "://desk:hidden@"))
+    assert "hidden" not in str(refused.value)
+
+
+def test_deploy_says_which_server_it_changes_and_loudly_where_it_is_not_the_desks(
+    desk: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = "http://127.0.0.1:8/api"
+    monkeypatch.setattr(places, "running", lambda _: replace(desk, pool="nightdesk"))
+    with temporary_settings({PREFECT_API_URL: None}), pytest.raises(ServerUnreachable):
+        deploy()
+    assert f"deploying to {desk.api_url}: the desk that runs in {desk.home}" in (said := capsys.readouterr().err)
+    assert "not to the desk" not in said
+    with temporary_settings({PREFECT_API_URL: other}):
+        with pytest.raises(ServerUnreachable):
+            deploy()
+        assert f"deploying to {other}: named by the active Prefect profile" in (said := capsys.readouterr().err)
+        assert f"not to the desk that runs here: the desk that runs in {desk.home} has its own server" in said
+        assert f"--server {desk.api_url}" in said
+        monkeypatch.setenv("PREFECT_API_URL", other)
+        assert server.choose(None, Path(desk.home)).why == "named by PREFECT_API_URL of the environment"
+        assert server.choose("http://127.0.0.1:7", Path(desk.home)).why == "named by --server"
+
+
+def test_the_desks_server_is_given_no_work_for_a_pool_from_which_its_worker_takes_none(
+    desk: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "running", lambda _: replace(desk, pool="started-with"))
+    with temporary_settings({PREFECT_API_URL: None}):
+        with pytest.raises(OtherDesk, match="for the pool started-with, given is nightdesk") as refused:
+            deploy()
+        assert "NIGHTDESK_OPERATE__POOL" in str(refused.value)
+        monkeypatch.setenv("NIGHTDESK_OPERATE__POOL", "started-with")
+        with pytest.raises(ServerUnreachable):
+            deploy()
+    monkeypatch.delenv("NIGHTDESK_OPERATE__POOL")
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:8/api"}), pytest.raises(ServerUnreachable):
+        deploy()
