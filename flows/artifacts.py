@@ -10,7 +10,7 @@ import datetime as dt
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
@@ -52,10 +52,16 @@ def show_night(settings: Settings, night: dt.date, published: Published, sent: N
         key=f"night-{night}-sources",
         description="What came in by source and what became of it. An alert counts for each source it rests on, and once for all.",
     )
-    rows = [{"table": part.table, "rows": part.rows, "path": redacted(part.path)} for part in published.partitions]
-    state = "published" if published.changed else "published before, unchanged"
-    create_table_artifact(table=rows, key=f"night-{night}-tables", description=f"Parquet of the night: {state}")
     report, mlflow = page_link(settings, page), mlflow_link(settings)
+    rows: list[dict[str, Any]] = [
+        *({"table": part.table, "rows": part.rows, "path": redacted(part.path)} for part in published.partitions),
+        {"table": "(report)", "rows": None, "path": report},
+        *([{"table": "(MLflow)", "rows": None, "path": mlflow}] if mlflow else []),
+    ]
+    state = "published" if published.changed else "published before, unchanged"
+    create_table_artifact(
+        table=rows, key=f"night-{night}-tables", description=f"Parquet, report and MLflow of the night: {state}"
+    )
     links = [f"[Report]({report})", f"Parquet: `{redacted(settings.lake)}/*/night={night}/*.parquet`"]
     said = [
         " | ".join([*links, f"[MLflow]({mlflow})"] if mlflow else links),
@@ -115,7 +121,7 @@ def totals(lake: Lake, night: dt.date) -> str:
 def page_link(settings: Settings, page: str) -> str:
     """A page of the lake's `_reports`: on the page server while that runs, since a browser opens no file from a site; else where it lies."""
     own = places.running(settings.home)
-    if own is not None and own.lake == settings.lake:
+    if own is not None and own.lake == redacted(settings.lake):
         return f"{own.pages_url}/reports/{'/'.join(Path(page).parts[-2:])}"
     return redacted(page) if "://" in page else Path(page).as_uri()
 

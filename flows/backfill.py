@@ -54,8 +54,15 @@ class BackfillRunning(Fatal):
     """Another backfill is at work in this lake."""
 
 
+def run_name() -> str:
+    """The run's name on its page: what it does, and the range."""
+    given = runtime.flow_run.parameters
+    does = "rescore" if given.get("rescore") and not given.get("redo") else "backfill"
+    return f"{does} {given.get('first')} to {given.get('last')}"
+
+
 @form
-@flow(name="backfill", flow_run_name="backfill {first} to {last}")
+@flow(name="backfill", flow_run_name=run_name)
 def backfill(
     first: Night,
     last: Night,
@@ -76,7 +83,8 @@ def backfill(
         by: published: an article belongs to the night in which it was published, and what stands in a file of one night alone to that
             night; a row without a usable time is quarantined with the row beside it. first_seen: to the night that reads it first.
         redo: Run nights again that are published already.
-        rescore: With redo: score again what has a published score.
+        rescore: Score published nights again with the models that serve now; their sources are not asked, what was read is kept. With redo,
+            they are read again too.
         nights_at_once: So many nights are scored together while as many are made ready; more keep a cluster busier and take more memory.
     """
     quiet()
@@ -88,7 +96,7 @@ def backfill(
         refuse_not_begun(last, desk.now(), settings.zone, settings.cutoff)
         for partition in desk.repair():
             get_run_logger().info("repaired %s of night %s", partition.table, partition.night)
-        pending = [night for night in nights if redo or not complete(desk, night)]
+        pending = [night for night in nights if redo or rescore or not complete(desk, night)]
         plan = Plan(desk, nights, pending=pending, reach=reach(settings))
         page = Page(first, last, len(nights))
         told = {night: _skipped(night) for night in nights if night not in pending}
@@ -102,6 +110,7 @@ def backfill(
                     run_id=str(runtime.flow_run.id or uuid4())[:8],
                     by_time=by == "published",
                     rescore=rescore,
+                    keep=rescore and not redo,
                 ) as filling,
                 pool,  # closed first, so that a cancelled run stops Ray at once
             ):

@@ -68,10 +68,11 @@ class Filling:
         run_id: str,
         by_time: bool,
         rescore: bool,
+        keep: bool = False,
     ) -> None:
-        """`by_time`: a row is the night's of its publication."""
+        """`by_time`: a row is the night's of its publication; `keep`: published nights are taken as they were read."""
         self._settings, self._pool, self._run_id = settings, pool, run_id
-        self._by_time, self._rescore = by_time, rescore
+        self._by_time, self._rescore, self._keep = by_time, rescore, keep
         self._lake = Lake.open(settings.lake)
         self._locks = ExitStack()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prepare")
@@ -102,7 +103,7 @@ class Filling:
         group: list[Prepared] = []
         with until(self._stop), suppress(Cancelled):
             go_on()
-            dealt = self._deal([todo.night for todo in nights if not todo.again])
+            dealt = self._deal([todo.night for todo in nights if not self._keeps(todo)])
             for todo in nights:
                 go_on()
                 with about(night=todo.night):
@@ -138,6 +139,9 @@ class Filling:
             one.seconds += time.monotonic() - begun
             yield one
 
+    def _keeps(self, todo: Todo) -> bool:
+        return todo.again or (self._keep and self._lake.published(todo.night))
+
     def _deal(self, nights: Sequence[dt.date]) -> Dealt | None:
         """One reading for all nights of the sources that are the same for each; None where every night has rows, which a night reads itself."""
         settings, there = self._settings, set(self._lake.nights("raw"))
@@ -158,10 +162,9 @@ class Filling:
             if todo.again and not self._lake.published(todo.night):
                 one.gone = True
                 return one
-            stage = self._lake.stage(todo.night)
-            stage.clear(keep=("shards",))
-            if todo.again:
-                stage.write("source_counts", self._lake.read("source_counts", nights=[todo.night]))
+            self._lake.stage(todo.night).clear(keep=("shards",))
+            if self._keeps(todo):
+                run.keep()
             else:
                 one.read = self._ingest(run, dealt)
             go_on()

@@ -86,7 +86,7 @@ def nightly(
         by: first_seen: what no other night has seen belongs to this one (live feeds). published: what was published within it, and what
             only the night's own file has (backfills). late: the same, of nights that were missed; rows without a time stay for tonight.
         take_undated: With published: whether rows without a usable time are quarantined on this night.
-        rescore: Score articles again that have a published score, for instance with a new champion.
+        rescore: Score a published night again, for instance with a new champion; its sources are not asked, what was read is kept.
     """
     quiet()
     settings = load(settings_file, lake=lake)
@@ -167,12 +167,17 @@ def _run(
                 get_run_logger().info("repaired %s of night %s", partition.table, partition.night)
         desk.stage(night).clear(keep=("shards",))
         tonight = NightRun(settings=settings, night=night, now=desk.now(), run_id=run_id)  # it may have waited
-        read = tonight.ingest(window=window, take_undated=take_undated and by != "late")
+        read = None
+        if rescore and desk.published(night):
+            tonight.keep()
+        else:
+            read = tonight.ingest(window=window, take_undated=take_undated and by != "late")
         tonight.validate()
         tonight = replace(tonight, bundles=[str(bundle) for bundle in models_for(settings, settings_file)])
         tonight.score(rescore=rescore)
         page = tonight.tell(_published(tonight, desk))
-    refuse_nothing_read(night, read)
+    if read is not None:
+        refuse_nothing_read(night, read)
     return page
 
 

@@ -82,6 +82,11 @@ class NightRun:
                 get_run_logger().warning("the source %s failed tonight; the others go on", name)
         return read
 
+    def keep(self) -> None:
+        """Take what was read when the night was published, instead of reading: a feed no longer tells what it told then."""
+        lake = Lake.open(self.settings.lake)
+        lake.stage(self.night).write("source_counts", lake.read("source_counts", nights=[self.night]))
+
     def _on_night_of(self, source: SourceConfig) -> OfMoment:
         """A source as it is on the night of a moment."""
         return lambda moment: source.on(night_of(moment, self.settings.zone, self.settings.cutoff))

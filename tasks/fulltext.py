@@ -8,6 +8,8 @@ Not covered: pages drawn by scripts, pay walls, articles over several pages.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,9 @@ from tasks import text
 from tasks.fetch import FetchBusy, Fetcher
 
 GIVE_UP_AFTER = 3
+TELL_SECONDS = 5.0  # between two words on how far the pages are
+
+log = logging.getLogger(__name__)
 
 
 class NoArticle(Skippable):
@@ -35,7 +40,12 @@ class Filled:
 def fill(rows: Sequence[RawRow], fetcher: Fetcher) -> Filled:
     """Fetch the page of every row that has a URL."""
     filled, reasons, busy = [], list[str](), 0
-    for row in rows:
+    told = time.monotonic()
+    for number, row in enumerate(rows):
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            extra = {"done": number, "total": len(rows), "part": f"pages of {row.source}"}
+            log.info("%d of %d pages of %s are asked for", number, len(rows), row.source, extra=extra)
         body = None
         if row.url is not None and row.parse_error is None:
             try:

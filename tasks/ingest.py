@@ -133,7 +133,7 @@ def ingest(
     elsewhere = Elsewhere(lake, night=night, lookback_nights=lookback_nights)
     last_asked: dict[str, float] = {}
     readings = []
-    for config in sources:
+    for number, config in enumerate(sources, start=1):
         with about(source=config.name):
             kept = _rows_of(existing, config.name)
             hand = dealt.get(config.name) if dealt else None
@@ -145,6 +145,8 @@ def ingest(
                     lake, config, terms, kept=kept, elsewhere=elsewhere, last_asked=last_asked, hand=hand, files=files
                 )
             )
+            extra = {"done": number, "total": len(sources)}
+            log.info("read %s, source %d of %d", config.name, number, len(sources), extra=extra)
     delivered = [row for reading in readings for row in reading.intake.rows]
     replaced = {row_id: row for reading in readings for row_id, row in reading.intake.replaced.items()}
     with _alone(lake, run_id):  # a night that is run beside this one may have read the same rows

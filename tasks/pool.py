@@ -83,7 +83,10 @@ class Pool:
         ]
         if len(left) < len(shards):
             logger.info("%d of %d shards are finished already", len(shards) - len(left), len(shards))
-        on_ray = bool(left) and (not self.cluster.local or sum(shard.rows for shard in left) >= self.cluster.min_rows)
+        rows = sum(shard.rows for shard in left)
+        if left:
+            logger.info("%d rows in %d shards are to be scored", rows, len(left), extra={"done": 0, "total": len(left)})
+        on_ray = bool(left) and (not self.cluster.local or rows >= self.cluster.min_rows)
         if on_ray:
             if not self._ray:
                 self._open.enter_context(session(self.cluster))

@@ -134,31 +134,35 @@ def _progress(context: TaskRunContext) -> Iterator[None]:
 
 
 class _Progress(logging.Handler):
-    """Moves the progress artifact of one task run with the records of its own thread that are `done` so far of a `total`."""
+    """Moves the progress artifacts of one task run with the records of its own thread that are `done` so far of a `total`.
+
+    A record may name a `part` of the step, which has an artifact of its own.
+    """
 
     def __init__(self, context: TaskRunContext) -> None:
         super().__init__()
         self._context = context
-        self._artifact: UUID | None = None
-        self._moved = 0.0
+        self._artifacts: dict[str, UUID] = {}
+        self._moved: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a record says, unless the last was shown just now; a server that is away does not stop the work."""
         done, total = getattr(record, "done", None), getattr(record, "total", None)
         if done is None or not total or TaskRunContext.get() is not self._context:
             return
-        now = time.monotonic()
-        if done < total and now - self._moved < PROGRESS_SECONDS:
+        now, part = time.monotonic(), getattr(record, "part", "")
+        if done < total and part in self._moved and now - self._moved[part] < PROGRESS_SECONDS:
             return
-        self._moved = now
+        self._moved[part] = now
         try:
-            self._show(100.0 * min(done / total, 1.0), record.getMessage())
+            self._show(part, 100.0 * min(done / total, 1.0), record.getMessage())
         except Exception as error:
             log.debug("the progress of %s is not shown: %s", self._context.task_run.name, error)
 
-    def _show(self, percent: float, said: str) -> None:
-        if self._artifact is not None:
-            update_progress_artifact(self._artifact, progress=percent, description=said)
+    def _show(self, part: str, percent: float, said: str) -> None:
+        if part in self._artifacts:
+            update_progress_artifact(self._artifacts[part], progress=percent, description=said)
             return
-        key = re.sub(r"[^a-z0-9]+", "-", self._context.task_run.name.lower()).strip("-")
-        self._artifact = cast(UUID, create_progress_artifact(progress=percent, key=f"{key}-progress", description=said))
+        key = re.sub(r"[^a-z0-9]+", "-", f"{self._context.task_run.name} {part}".lower()).strip("-")
+        made = create_progress_artifact(progress=percent, key=f"{key}-progress", description=said)
+        self._artifacts[part] = cast(UUID, made)

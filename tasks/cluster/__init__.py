@@ -7,14 +7,16 @@ Not covered: starting a cluster of several machines.
 """
 
 from tasks.cluster.adapting import AdaptRun, adapt_on_ray
+from tasks.cluster.config import ClusterConfig
 from tasks.cluster.folders import sweep
 from tasks.cluster.scoring import NoProgress, ScoringJob, WorkersLost, score_on_ray
-from tasks.cluster.session import ClusterConfig, session
+from tasks.cluster.session import ClusterAway, session
 from tasks.cluster.trainer import TrainingFailed
 from tasks.cluster.training import TrainingRun, train_on_ray
 
 __all__ = [
     "AdaptRun",
+    "ClusterAway",
     "ClusterConfig",
     "NoProgress",
     "ScoringJob",

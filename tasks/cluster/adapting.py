@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.cluster.config import ClusterConfig
 from tasks.cluster.progress import note, say_step
-from tasks.cluster.session import ClusterConfig
 from tasks.cluster.trainer import at_work, report, run_on_ray
 from tasks.corpus import Corpus
 

@@ -26,7 +26,8 @@ import pyarrow as pa
 
 from data_contracts.errors import Retriable
 from tasks.backends import FLOAT32, BackendConfig
-from tasks.cluster.session import ClusterConfig, gpus_per_worker
+from tasks.cluster.config import ClusterConfig
+from tasks.cluster.session import gpus_per_worker
 from tasks.lake import Lake, Stage
 from tasks.shards import Shard, score_shards
 from tasks.switches import switch

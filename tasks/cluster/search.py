@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_contracts.errors import Fatal, Retriable
+from tasks.cluster.config import ClusterConfig
 from tasks.cluster.progress import LOOK_EVERY_SECONDS, note
-from tasks.cluster.session import ClusterConfig, gpus_per_worker, session, threads_here
+from tasks.cluster.session import gpus_per_worker, session, threads_here
 from tasks.space import Range, Space, kind_of
 from tasks.switches import switched
 from tasks.trials import SearchPlan, SearchRun, Trial, TrialFolder

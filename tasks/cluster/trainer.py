@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data_contracts.errors import NightdeskError, Retriable
+from tasks.cluster.config import ClusterConfig
 from tasks.cluster.progress import PROGRESS, follow
-from tasks.cluster.session import ClusterConfig, session, threads_here
+from tasks.cluster.session import session, threads_here
 
 if TYPE_CHECKING:
     from torch import nn

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.cluster.config import ClusterConfig
 from tasks.cluster.progress import note, say
-from tasks.cluster.session import ClusterConfig
 from tasks.cluster.trainer import at_work, report, run_on_ray
 
 if TYPE_CHECKING:

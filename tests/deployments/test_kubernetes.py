@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -253,6 +254,17 @@ def test_the_settings_lead_to_what_is_started(settings: Settings) -> None:
     assert f"work-pool create {settings.operate.pool} --type kubernetes" in worker["initContainers"][0]["command"][2]
     assert worker["containers"][0]["command"][4] == settings.operate.pool
     assert named("Service", "pages")["spec"]["ports"] == [{"port": settings.operate.pages_port}]
+
+
+def test_chores_wait_for_no_ray() -> None:
+    declared = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    of_chores = [one for one in declared if one["work_pool"]["work_queue_name"] == "chores"]
+    assert {one["name"] for one in of_chores} == {"promote", "rollback", "cleanup"}
+    program = job()["spec"]["template"]["spec"]["containers"][0]["command"]
+    for one in of_chores:
+        environ = one["work_pool"]["job_variables"]["env"] | {"PATH": os.environ["PATH"]}
+        done = subprocess.run([*program, "echo", "done"], env=environ, capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "http://head:6379"])

@@ -132,7 +132,7 @@ def test_ray_start_knows_every_parameter_that_kuberay_gives_it() -> None:
 
 
 def test_a_flow_run_joins_ray_as_a_node_without_cpus() -> None:
-    [line] = re.findall(r'"(ray start .*?) &&', (BASE / "job-template.json").read_text())
+    [line] = re.findall(r"\|\| (ray start .*?) &&", (BASE / "job-template.json").read_text())
     joined = options(line)
     assert (joined["num_cpus"], joined["num_gpus"]) == (0, 0)
     assert joined["object_store_memory"] == ClusterConfig().object_store_mib * 2**20

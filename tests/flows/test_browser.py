@@ -88,7 +88,7 @@ FILLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "rescore": (
         {"First": "2026-03-02", "Last": "2026-03-02"},
-        {"first": "2026-03-02", "redo": True, "rescore": True},
+        {"first": "2026-03-02", "rescore": True},
     ),
     "retrain": ({"Plan": "best"}, {"plan": "best", "even_if_known": False}),
     "finetune": ({"Task": "ner", "Epochs": 2, "Workers": 0}, {"task": "ner", "recipe": {"epochs": 2}}),
@@ -225,12 +225,14 @@ def test_the_night_has_its_counts_by_source_and_links_that_answer(
     assert everything["scored"] == everything["kept"] > 0
     tables = {row["table"]: row for row in json.loads(artifacts[f"night-{NIGHT}-tables"]["data"])}
     assert Path(tables["scored_articles"]["path"]).is_file()
+    assert tables["(MLflow)"]["path"] == desk.mlflow_url
     summary = artifacts[f"night-{NIGHT}-summary"]["data"]
     report = f"{desk.pages_url}/reports/{NIGHT}/report.html"
+    assert tables["(report)"]["path"] == report
     assert f"[Report]({report})" in summary
     assert f"[MLflow]({desk.mlflow_url})" in summary
     assert httpx.get(report, trust_env=False).status_code == 200
-    assert artifacts[f"score-{NIGHT}-progress"]["data"] == 100.0
+    assert {artifacts[f"{step}-{NIGHT}-progress"]["data"] for step in ("ingest", "score")} == {100.0}
 
 
 def test_the_pages_of_the_run_and_of_its_counts_show_it(ui: Ui, api: Api, night: dict[str, Any]) -> None:

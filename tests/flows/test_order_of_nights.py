@@ -4,8 +4,10 @@ import contextlib
 import datetime as dt
 import json
 import random
+import re
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -169,6 +171,29 @@ def test_what_is_filled_in_again_leaves_no_trace(files: Files, tmp_path: Path) -
     assert set(files.fill(lake, NIGHTS[2], NIGHTS[5], redo=True, nights_at_once=3).values()) == {"done"}
     assert {path: path.read_bytes() for path in there} == before
     assert not [path for path in (lake / "_staging").rglob("*") if path.is_file()]
+
+
+def test_scoring_again_asks_no_source_and_changes_nothing_that_was_read(
+    files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows.nightly import nightly
+
+    lake, settings = tmp_path / "lake", tmp_path / "desk.toml"
+    shutil.copytree(files.expected, lake, symlinks=True)
+    settings.write_text(files.settings.read_text(encoding="utf-8").replace(".jsonl", ".gone"), encoding="utf-8")
+    later = replace(files, settings=settings)
+    before = [tables(lake, str(night), without_clock=False) for night in NIGHTS]
+    assert set(later.fill(lake, NIGHTS[0], NIGHTS[-2], rescore=True).values()) == {"done"}
+    nightly(night=NIGHTS[-1], settings_file=str(settings), lake=str(lake), rescore=True)
+    scored = re.findall(r"(\d+) scored, (\d+) kept", caplog.text)
+    assert sum(int(count) for count, _ in scored) == sum(night["scored_articles"].height for night in before)
+    assert {kept for _, kept in scored} == {"0"}
+    for night, old in zip(NIGHTS, before, strict=True):
+        new = tables(lake, str(night), without_clock=False)
+        for name in ("articles", "source_counts", "quarantine", "alerts"):
+            assert new[name].equals(old[name]), f"{name} of {night}"
+    later.assert_as_in_order(lake)
+    assert later.fill(tmp_path / "empty", NIGHTS[0], NIGHTS[0], rescore=True) == {NIGHTS[0]: "failed"}, "it is read"
 
 
 def test_a_second_backfill_of_a_lake_is_refused(files: Files, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from data_contracts.errors import Fatal
 from data_contracts.labelled import NerExample, SentimentExample
 from models.bundle import load
 from models.training import Recipe, RecipeRefused, TaskData
-from tasks.cluster import ClusterConfig, TrainingRun, session, train_on_ray
+from tasks.cluster import ClusterAway, ClusterConfig, TrainingRun, session, train_on_ray
+from tests.loopback import free_ports
 from tests.waiting import until
 
 pytestmark = [
@@ -78,6 +79,15 @@ def test_ray_listens_on_the_loopback_alone_and_leaves_nothing_behind(children: C
     assert not children("raylet")
     assert not children("gcs_server")
     assert set(Path(tempfile.gettempdir()).glob("nd-*")) == before
+
+
+def test_a_named_cluster_that_does_not_answer_is_told_at_once_and_with_what_to_do() -> None:
+    (port,) = free_ports(1)
+    with (
+        pytest.raises(ClusterAway, match=rf"'127\.0\.0\.1:{port}', where no Ray head answers .*refused.*ray start"),
+        session(ClusterConfig(address=f"127.0.0.1:{port}")),
+    ):
+        pass
 
 
 def test_ray_is_stopped_after_an_error_and_works_from_a_thread(children: Callable[[str], list[int]]) -> None:

@@ -1,5 +1,6 @@
 import gzip
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tasks import fulltext
 from tasks import ingest as module
 from tasks.ingest import Ingested, Window, ingest
 from tasks.lake import Lake
@@ -530,6 +532,19 @@ def test_full_text_comes_from_the_page_for_new_rows_only(desk: Desk, site: Site)
     assert [path for path, _ in site.asked].count("/good") == 1
     desk.run(desk.feed(site, full_text=True), night=NIGHT + timedelta(days=1), now=LATER)
     assert [path for path, _ in site.asked].count("/gone") == 1
+
+
+def test_how_far_the_pages_of_a_source_are_is_told(
+    desk: Desk, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fulltext, "TELL_SECONDS", -1)
+    site.pages["/feed"] = Answer(body=rss("one", "two").replace(b"https://feed.example", site.url.encode()))
+    with caplog.at_level(logging.INFO, "tasks"):
+        desk.run(desk.feed(site, full_text=True))
+    told = [
+        (vars(one)["done"], vars(one)["total"], vars(one).get("part")) for one in caplog.records if "done" in vars(one)
+    ]
+    assert told == [(0, 2, "pages of feed"), (1, 2, "pages of feed"), (1, 1, None)]
 
 
 def test_what_full_text_could_not_fetch_is_told_without_failing_the_source(desk: Desk, site: Site) -> None:
