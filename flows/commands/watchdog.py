@@ -22,6 +22,9 @@ def watchdog(
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 15,
 ) -> None:
     """Tell the sinks of nights that failed, crashed, are late or did not run, each once. `nightdesk up` keeps one running."""
+    asked_to_stop, stop = {signal.SIGTERM, signal.SIGINT}, Event()
+    # Waited for, and so never in the middle of a message: before anything is imported that starts threads, which inherit it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, asked_to_stop)
     from flows.operate import logs
     from flows.operate.watchdog import Watchdog
     from flows.settings import find_file, inherited, load
@@ -29,8 +32,6 @@ def watchdog(
     chosen = load(settings)
     logs.begin(chosen.operate.log_format)
     dog = Watchdog(chosen, server=server, file=find_file(settings, inherited()))
-    asked_to_stop, stop = {signal.SIGTERM, signal.SIGINT}, Event()
-    signal.pthread_sigmask(signal.SIG_BLOCK, asked_to_stop)  # waited for, and so never in the middle of a message
     watching = Thread(target=dog.watch, args=(stop,), kwargs={"every_seconds": every})
     watching.start()
     signal.sigwait(asked_to_stop)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flows.operate import leftovers
 from flows.operate.probes import answers
+from tasks import processes
 
 POLL_SECONDS = 1.0
 
@@ -28,7 +29,7 @@ def launch(arguments: list[str]) -> None:
     parser.add_argument("name")
     asked = parser.parse_args(arguments[:at])
     if asked.sweep:
-        leftovers.end(leftovers.of_desk(asked.sweep, program=asked.name))
+        processes.end(leftovers.of_desk(asked.sweep, program=asked.name))
     while asked.url and not answers(asked.url):
         time.sleep(POLL_SECONDS)
     os.execv(command[0], command)

@@ -1,13 +1,14 @@
 """Processes of a desk, found by what supervisord wrote into their environment, wherever they hang in the tree of processes.
 
 A program that is killed leaves its children, which keep its port; a worker that is killed leaves its flow runs, which go on and end well by
-themselves, so those are only ended when the desk goes down. Not covered: processes of other users, whose environment nobody may read.
+themselves, so those are only ended when the desk goes down. Not covered: ending them (`tasks.processes`); processes of other users, whose
+environment nobody may read.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +17,7 @@ import psutil
 from flows.operate.places import control
 
 RUN = "PREFECT__FLOW_RUN_ID"
-KILLED_SECONDS = 60  # until the kernel has taken a killed process away
-PORT_SECONDS = 15  # until it has taken one away that nobody can see any more
+PORT_SECONDS = 15  # until the kernel has taken a program away that nobody can see any more
 
 
 def of_desk(home: Path, *, program: str | None = None) -> list[psutil.Process]:
@@ -43,29 +43,6 @@ def orphans(home: Path, worker: int) -> dict[str, list[psutil.Process]]:
     return {run: some for run, some in runs(home).items() if not any(_below(worker, one) for one in some)}
 
 
-def end(processes: Sequence[psutil.Process], *, patience_seconds: float = 0) -> None:
-    """Ask the processes to end, and kill those that have not after the patience; returns when none is left."""
-    if patience_seconds:
-        for process in processes:
-            with suppress(psutil.Error):
-                process.terminate()
-        processes = _left(processes, patience_seconds)
-    for process in processes:
-        with suppress(psutil.Error):
-            process.kill()
-    _left(processes, KILLED_SECONDS)
-
-
-def lives(process: psutil.Process) -> bool:
-    """False for one that has ended, also where nobody has asked yet how.
-
-    A killed process with threads is called a zombie as soon as its first thread has ended; the last one to end gives its ports back.
-    """
-    with suppress(psutil.Error):
-        return bool(process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1))
-    return False
-
-
 def listener(port: int) -> str | None:
     """Who listens on a port; None where nobody does, empty where this user may not see who, or it was killed a moment ago."""
     with suppress(psutil.Error):
@@ -81,14 +58,6 @@ def await_ports(ports: Iterable[int]) -> None:
     for port in ports:
         while listener(port) == "" and time.monotonic() < until:
             time.sleep(0.1)
-
-
-def _left(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Wait for the processes to end; returns those that have not in time."""
-    until = time.monotonic() + seconds
-    while (left := [one for one in processes if lives(one)]) and time.monotonic() < until:
-        time.sleep(0.1)
-    return left
 
 
 def _below(parent: int, process: psutil.Process) -> bool:

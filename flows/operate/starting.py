@@ -24,6 +24,7 @@ from flows.operate.probes import works
 from flows.operate.programs import Program, environment, places_of, programs
 from flows.operate.supervised import NotStarted
 from flows.settings import Settings
+from tasks import processes
 from tasks.secrecy import struck_out
 
 START_SECONDS = 420  # for all together; a busy machine takes its time
@@ -65,7 +66,7 @@ def up(
         if ran:
             where = _as_started(where, say)
         else:
-            leftovers.end(leftovers.of_desk(settings.home))
+            processes.end(leftovers.of_desk(settings.home))
             leftovers.await_ports(program.port for program in wanted if program.port)
             for program in wanted:
                 if refused := cannot_listen(settings.operate.host, program):
@@ -80,7 +81,7 @@ def up(
         except BaseException:
             if not ran:
                 supervised.shut_down(settings.home)
-                leftovers.end(leftovers.of_desk(settings.home), patience_seconds=5)
+                processes.end(leftovers.of_desk(settings.home), patience_seconds=5)
             raise
     return where, ran
 

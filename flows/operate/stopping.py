@@ -20,6 +20,7 @@ import httpx
 from flows.operate import leftovers, places, supervised
 from flows.operate.places import Places
 from flows.operate.starting import PAUSED, go_on
+from tasks import processes
 
 CANCEL_SECONDS = 90  # for a flow's `finally` and a cluster's shutdown
 POLL_SECONDS = 1.0
@@ -49,7 +50,7 @@ def down(home: Path, wait_minutes: float, say: Callable[[str], None]) -> bool:
         if ran:
             _stop(home, where)
         left = [one for some in leftovers.runs(home).values() for one in some] + leftovers.of_desk(home)
-        leftovers.end(left, patience_seconds=10)
+        processes.end(left, patience_seconds=10)
         places.forget(home)
         return ran or bool(left)
 
@@ -145,13 +146,13 @@ def _cancel(home: Path, client: httpx.Client, running: Iterable[str], say: Calla
         run: some for run, some in leftovers.orphans(home, worker.pid if worker else 0).items() if run in asked
     }:
         say(f"ending {len(left)} runs that a dead worker left")
-        leftovers.end([one for some in left.values() for one in some], patience_seconds=CANCEL_SECONDS)
+        processes.end([one for some in left.values() for one in some], patience_seconds=CANCEL_SECONDS)
     until = time.monotonic() + CANCEL_SECONDS
     while (here := asked & set(leftovers.runs(home))) and time.monotonic() < until:
         time.sleep(POLL_SECONDS)
     if here:
         say(f"killing {len(here)} runs that did not end within {CANCEL_SECONDS} s")
-        leftovers.end([one for run in here for one in leftovers.runs(home).get(run, [])])
+        processes.end([one for run in here for one in leftovers.runs(home).get(run, [])])
     until = time.monotonic() + 15
     while (open_ := {run for run in asked if _cancelling(client, run)}) and time.monotonic() < until:
         time.sleep(POLL_SECONDS)

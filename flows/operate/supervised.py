@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from data_contracts.errors import Fatal
 from flows.operate.places import alive, control, folder
 from flows.operate.programs import Program
+from tasks import processes
 
 WORKED_SECONDS = 5  # a program that dies before has not worked
 TRIES = 1_000_000  # supervisord's own limit, after which it would give up
@@ -123,11 +125,11 @@ def start(home: Path, programs: Sequence[Program], environ: Mapping[str, str]) -
 
 
 def states(home: Path) -> dict[str, State]:
-    """Every program's state, by its name; nothing where nothing is supervised."""
+    """Every program's state, by its name; nothing where nothing is supervised, or supervisord is shutting down."""
     try:
         with _asked(home) as supervisor:
             found = supervisor.getAllProcessInfo()
-    except OSError:
+    except (OSError, Fault):
         return {}
     return {
         one["name"]: State(
@@ -149,11 +151,16 @@ def stop(home: Path, name: str, *, wait: bool = True) -> None:
 
 
 def shut_down(home: Path) -> None:
-    """Stop every program and supervisord; returns when it is gone, or has been given its time."""
-    with suppress(OSError), _asked(home) as supervisor:
+    """Stop every program and supervisord; returns when it is gone, or has been given its time.
+
+    Its socket goes first, so the process itself is looked at; a second call while it shuts down waits for it too.
+    """
+    itself = None
+    with suppress(OSError, Fault, psutil.Error), _asked(home) as supervisor:
+        itself = psutil.Process(supervisor.getPID())
         supervisor.shutdown()
     until = time.monotonic() + SHUTDOWN_SECONDS
-    while alive(home) and time.monotonic() < until:
+    while (alive(home) or (itself is not None and processes.lives(itself))) and time.monotonic() < until:
         time.sleep(0.1)
 
 

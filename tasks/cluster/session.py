@@ -21,11 +21,14 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 from data_contracts.errors import Fatal, Retriable
+from tasks import processes
 from tasks.cluster import folders
 from tasks.cluster.config import ClusterConfig
 from tasks.switches import switched
@@ -67,6 +70,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
                 yield
             finally:
                 ray.shutdown(wait_for_processes=True)
+                _end_stragglers()
 
 
 def gpus_per_worker(config: ClusterConfig) -> float:
@@ -133,6 +137,17 @@ def _start(config: ClusterConfig, temp_dir: str) -> None:
             _temp_dir=temp_dir,
         )
     logger.info("Ray started with %d logical CPUs in %s", cpus, temp_dir)
+
+
+def _end_stragglers() -> None:
+    """End what is left of a Ray of our own: a worker that was just starting, of which Ray's own end does not know, makes its folder anew."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            ours = process.environ().get("RAY_AUTH_TOKEN") == _token() and process.pid != os.getpid()
+            if ours and any(part.startswith("ray::") or "/ray/" in part for part in process.cmdline()):
+                found.append(process)
+    processes.end(found)
 
 
 @contextmanager

@@ -17,13 +17,15 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
 from fsspec.implementations.local import LocalFileSystem
 
+from tasks import processes
 from tasks.lake.errors import NightLocked, explained
 from tasks.lake.names import LOCKS, TEMPORARY
 
@@ -130,16 +132,12 @@ class LocalStore:
         return [*orphans, *(path for path in self.find(TEMPORARY) if self._left_behind(path))]
 
     def _left_behind(self, relative: str) -> bool:
-        """True when the writer is gone; of another host's files, those a day old."""
+        """True when the writer is gone, also where nobody has asked how it ended; of another host's files, those a day old."""
         _, pid, host = Path(relative).name.split(".", 2)
-        try:
-            if host != socket.gethostname():
-                return time.time() - (self.base / relative).stat().st_mtime > OTHER_HOST_SECONDS
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        except (FileNotFoundError, PermissionError):  # finished meanwhile; alive, of another user
-            return False
+        if host == socket.gethostname():
+            return not (psutil.pid_exists(int(pid)) and processes.lives(psutil.Process(int(pid))))
+        with suppress(FileNotFoundError):  # finished meanwhile
+            return time.time() - (self.base / relative).stat().st_mtime > OTHER_HOST_SECONDS
         return False
 
     def end_uploads(self) -> list[str]:

@@ -21,6 +21,7 @@ from data_contracts.labelled import NerExample, SentimentExample
 from models.bundle import load
 from models.training import Recipe, RecipeRefused, TaskData
 from tasks.cluster import ClusterAway, ClusterConfig, TrainingRun, session, train_on_ray
+from tasks.cluster.session import _end_stragglers, _token
 from tests.loopback import free_ports
 from tests.waiting import until
 
@@ -88,6 +89,20 @@ def test_a_named_cluster_that_does_not_answer_is_told_at_once_and_with_what_to_d
         session(ClusterConfig(address=f"127.0.0.1:{port}")),
     ):
         pass
+
+
+def test_a_worker_that_was_starting_when_its_ray_ended_is_ended_and_another_ones_is_not() -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(600)", "/somewhere/ray/workers/default_worker.py"]
+    ours, theirs = (
+        subprocess.Popen(command, env=os.environ | {"RAY_AUTH_TOKEN": token}) for token in (_token(), "another")
+    )
+    try:
+        _end_stragglers()
+        assert ours.wait(60) == -signal.SIGKILL
+        assert theirs.poll() is None
+    finally:
+        theirs.kill()
+        theirs.wait()
 
 
 def test_ray_is_stopped_after_an_error_and_works_from_a_thread(children: Callable[[str], list[int]]) -> None:

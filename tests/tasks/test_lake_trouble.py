@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -67,12 +68,19 @@ def test_repair_removes_what_dead_runs_left_and_nothing_of_the_living(lake: Lake
     lake.commit({"ticks": ticks(1)}, night=NIGHT, run_id="r1")
     gone = subprocess.Popen(["true"])
     gone.wait()
-    host = os.uname().nodename
-    for name in (f"a.{gone.pid}.{host}", f"b.{os.getpid()}.{host}", "c.1.elsewhere"):
-        Path(lake.root, "_tmp", name).write_bytes(b"PAR1")
+    unasked = subprocess.Popen(["true"])  # how it ended, so that the kernel keeps its number
+    os.waitid(os.P_PID, unasked.pid, os.WEXITED | os.WNOWAIT)
+    host, wait = os.uname().nodename, threading.Event()
+    thread = threading.Thread(target=wait.wait)  # its number is no process's
+    thread.start()
+    for name in (f"a.{gone.pid}", f"z.{unasked.pid}", f"t.{thread.native_id}", f"b.{os.getpid()}"):
+        Path(lake.root, "_tmp", f"{name}.{host}").write_bytes(b"PAR1")
+    Path(lake.root, "_tmp", "c.1.elsewhere").write_bytes(b"PAR1")
     orphan = Path(lake.root, "_objects/ticks/2026-11-20/dead-0123456789ab.parquet")
     orphan.write_bytes(b"PAR1")
     lake.repair()
+    wait.set()
+    unasked.wait()
     assert files_below(lake, "_tmp") == {f"_tmp/b.{os.getpid()}.{host}", "_tmp/c.1.elsewhere"}
     assert not orphan.exists()
     assert lake.read("ticks").equals(ticks(1))

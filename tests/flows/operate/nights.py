@@ -23,9 +23,10 @@ from uuid import uuid4
 import httpx
 import psutil
 
-from flows.operate import leftovers, places, supervised
+from flows.operate import places, supervised
 from flows.operate.leftovers import RUN
 from flows.operate.probes import works
+from tasks import processes
 from tasks.lake import Lake
 from tests.flows.operate import tiny
 from tests.flows.operate.bare import Posted, posted
@@ -200,7 +201,7 @@ class ShortNight:
         for process in self.processes(run):
             with contextlib.suppress(psutil.Error):
                 called = process.name().startswith(names) or " ".join(process.cmdline()).startswith(names)
-                if called and leftovers.lives(process):
+                if called and processes.lives(process):
                     found.append(process)
         return found
 

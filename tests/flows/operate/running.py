@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from flows.operate import leftovers
+from tasks import processes
 from tests.loopback import free_ports
 
 ROOT = Path(__file__).parents[3]
@@ -106,7 +106,7 @@ class RunningDesk:
 def lives(pid: int) -> bool:
     """False for a process that has ended, also where nobody has asked yet how."""
     with contextlib.suppress(psutil.Error):
-        return leftovers.lives(psutil.Process(pid))
+        return processes.lives(psutil.Process(pid))
     return False
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from flows.operate import leftovers
+from tasks import processes
 from tests.loopback import free_ports
 
 FIRST_THREAD_ENDS = """
@@ -43,10 +44,10 @@ def dying(port: int) -> Iterator[psutil.Process]:
 def test_a_program_whose_last_thread_has_not_ended_lives_and_is_waited_for() -> None:
     (port,) = free_ports(1)
     with dying(port) as process:
-        assert leftovers.lives(process)
+        assert processes.lives(process)
         assert leftovers.listener(port) == ""
-        leftovers.end([process])
-        assert not leftovers.lives(process)
+        processes.end([process])
+        assert not processes.lives(process)
         assert leftovers.listener(port) is None
         socket.create_server(("127.0.0.1", port)).close()
 
