@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -79,11 +80,18 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """So many different ports of an address of the loopback that nobody listens on, and that the kernel hands to nobody by itself."""
     found: list[int] = []
     while len(found) < count:
-        port = secrets.choice(BELOW_EPHEMERAL)
+        port = secrets.choice(_own_ports())
         with socket.socket() as one, contextlib.suppress(OSError):
             one.bind((host, port))
             found.append(port)
     return list(dict.fromkeys(found)) if len(set(found)) == count else free_ports(count, host)
+
+
+def _own_ports() -> range:
+    """The share of this one of pytest's processes, so that no two draw the same port before either listens on it."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return BELOW_EPHEMERAL[number % count :: count]
 
 
 @contextlib.contextmanager

@@ -26,6 +26,12 @@ from tests.flows.operate.running import RunningDesk
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 PATIENCE_SECONDS = 120
 BUSY = "Something went wrong"
+redrawn = retry(  # for what looks at a page that may be drawn anew meanwhile
+    retry=retry_if_exception_type(StaleElementReferenceException),
+    stop=stop_after_attempt(5),
+    wait=wait_fixed(1),
+    reraise=True,
+)
 PROPERTY, LABEL = ".schema-form-property", ".schema-form-property__label"
 
 
@@ -85,6 +91,7 @@ class Ui:
     def all(self, selector: str) -> list[WebElement]:
         return list(self.driver.find_elements(By.CSS_SELECTOR, selector))
 
+    @redrawn
     def text(self) -> str:
         return self.driver.find_element(By.TAG_NAME, "body").text
 
@@ -97,12 +104,7 @@ class Ui:
         waiting = WebDriverWait(self.driver, PATIENCE_SECONDS, ignored_exceptions=[StaleElementReferenceException])
         return waiting.until(found, f"no field {title!r} in the form")
 
-    @retry(
-        retry=retry_if_exception_type(StaleElementReferenceException),
-        stop=stop_after_attempt(5),
-        wait=wait_fixed(1),
-        reraise=True,
-    )
+    @redrawn
     def fill(self, title: str, value: Any) -> None:
         """Put a value where a person would: type it, or choose it; once more where the page draws its form anew meanwhile."""
         field = self.field(title)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -48,17 +49,27 @@ class Desk:
             err.seek(0)
             return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
-    def run_nights(self, *nights: str, lake: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run_nights(
+        self, *nights: str, lake: Path | None = None, timeout: float = 1100, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """`nightdesk run` over these nights."""
         flags = [flag for night in nights for flag in ("--night", night)]
-        return self.call("run", *flags, lake=lake, **environ)
+        return self.call("run", *flags, lake=lake, timeout=timeout, **environ)
+
+
+def settled(folder: Path) -> list[Path]:
+    """Every file below a folder, once what stands in the write-ahead log of a database is in it: the log goes when it is closed."""
+    for path in folder.rglob("*.db"):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """Both nights of the sample, run from nothing: this fine-tunes the champions first."""
+    """Both nights of the sample, run from nothing: this fine-tunes the champions first, for which its tests are given 1800 s."""
     folder = tmp_path_factory.mktemp("desk")
     fresh = Desk(home=folder / "home", lake=folder / "lake", guard_log=folder / "outbound.log")
-    done = fresh.run_nights(*NIGHTS)
+    done = fresh.run_nights(*NIGHTS, timeout=1500)
     assert done.returncode == 0, done.stderr[-4000:]
     return fresh

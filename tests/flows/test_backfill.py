@@ -10,7 +10,7 @@ from tasks.lake import Lake
 from tests.flows.conftest import NIGHTS, Desk
 from tests.flows.test_night import tables
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_a_failed_night_does_not_stop_the_others_and_once_it_is_redone_all_are_as_if_it_had_not_failed(

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from selenium.webdriver.common.by import By
 
-from tests.flows.browsing import PROGRAMS, PROPERTY, Api, Ui, browser
+from tests.flows.browsing import PROGRAMS, PROPERTY, Api, Ui, browser, redrawn
 from tests.flows.operate.running import RunningDesk, desk_at, running
 from tests.flows.test_forms import DEPLOYMENTS, form_of
 from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, tiny_trunk
@@ -59,6 +59,18 @@ def ui(desk: RunningDesk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield one
 
 
+@redrawn
+def assert_drawn(ui: Ui, field: dict[str, Any], model: dict[str, Any]) -> None:
+    drawn = ui.field(field.get("title") or model["title"])
+    assert field["description"].split(":")[0] in drawn.text
+    if field.get("format") == "date":
+        assert drawn.find_elements(By.CSS_SELECTOR, "input[type=date]")
+    if choices := field.get("enum"):
+        assert set(choices) <= {one.text for one in drawn.find_elements(By.TAG_NAME, "option")}
+    for inner in model.get("properties", {}).values():
+        assert inner["title"] in drawn.text
+
+
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_each_form_draws_every_parameter_with_its_title_and_description(
     ui: Ui, deployments: dict[str, str], name: str
@@ -68,14 +80,7 @@ def test_each_form_draws_every_parameter_with_its_title_and_description(
     models = schema.get("definitions", {})
     for field in schema["properties"].values():
         model = models.get(field.get("$ref", "").rpartition("/")[2], {})
-        drawn = ui.field(field.get("title") or model["title"])
-        assert field["description"].split(":")[0] in drawn.text
-        if field.get("format") == "date":
-            assert drawn.find_elements(By.CSS_SELECTOR, "input[type=date]")
-        if choices := field.get("enum"):
-            assert set(choices) <= {one.text for one in drawn.find_elements(By.TAG_NAME, "option")}
-        for inner in model.get("properties", {}).values():
-            assert inner["title"] in drawn.text
+        assert_drawn(ui, field, model)
     if name == "nightly":
         ui.shoot("form_nightly", 1200)
 

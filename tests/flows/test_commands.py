@@ -37,6 +37,7 @@ from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, 
 
 __all__ = ["ner_examples", "sentiment_examples", "tiny_bundle", "tiny_trunk"]  # fixtures
 
+pytestmark = pytest.mark.timeout(1800)  # the desk of the slow tests is trained first
 SAMPLE = ROOT / "flows" / "sample" / "labelled"
 
 

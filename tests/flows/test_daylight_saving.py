@@ -4,18 +4,30 @@ import asyncio
 import datetime as dt
 import json
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.flow_engine import run_flow
 from prefect.server.schemas.schedules import CronSchedule
+from prefect.states import Pending, Scheduled
 
+from flows.nightly import nightly
 from flows.nights import cutoff_at, earlier, last_ended, span, window_of
+from flows.sections import Operate
 from tasks.ingest import ingest
 from tasks.lake import Lake
 from tasks.sources import SourceConfig
+from tests.loopback import prefect_server
+from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, tiny_trunk
+
+__all__ = ["ner_examples", "sentiment_examples", "tiny_bundle", "tiny_trunk"]  # fixtures
 
 CHANGING = (
     "America/New_York", "Europe/Berlin", "Europe/London", "Australia/Lord_Howe", "America/Havana", "Africa/Cairo", "America/Santiago",
@@ -147,3 +159,72 @@ def test_every_row_around_both_changes_is_read_into_exactly_one_night(
     read = [(row["published_at"], row["run_date"]) for row in lake.read("raw").to_pylist()]
     expected = {time: night + dt.timedelta(days=sum(time >= end for end in (before, middle, last))) for time in times}
     assert sorted(read) == sorted(expected.items())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_server():
+        yield
+
+
+def executed(settings_file: Path, due: dt.datetime) -> State:
+    """The nightly run that was scheduled for then, executed as a worker does, whatever the time is now."""
+    given = {"settings_file": str(settings_file)}
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(nightly, parameters=given, state=Scheduled(scheduled_time=due))
+        client.set_flow_run_state(run.id, Pending(), force=True)
+        ended = run_flow(nightly, flow_run=client.read_flow_run(run.id), parameters=given, return_type="state")
+    assert isinstance(ended, State)
+    return ended
+
+
+def feed_of(times: list[dt.datetime]) -> str:
+    """A row a moment, named by it, in local time as news has it."""
+    local = {f"{time:%dT%H%M%S}": time.astimezone(ZoneInfo("America/New_York")).isoformat() for time in times}
+    rows = ({"title": f"acme said {key}", "url": f"https://n.example/{key}", "published": time} for key, time in local.items())  # fmt: skip
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    ("first", "ends", "hours"),
+    [
+        ("2026-03-07", ["03-07T03", "03-08T03", "03-09T02", "03-10T02", "03-11T02"], [24, 23, 24, 24]),
+        ("2026-10-31", ["10-31T02", "11-01T02", "11-02T03", "11-03T03", "11-04T03"], [24, 25, 24, 24]),
+    ],
+)
+def test_the_nights_around_both_changes_are_published_once_with_their_own_hours_and_one_that_is_late_too(
+    first: str, ends: list[str], hours: list[int], tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ends` are the cut-offs from the one before the first night on, in UTC. The night of the change has no run of its own until later."""
+    settings_file, feed, lake = tmp_path / "desk.toml", tmp_path / "wire.jsonl", tmp_path / "lake"
+    settings_file.write_text(f"""
+        timezone = "America/New_York"
+        cutoff = "22:00"
+        lake = "lake"
+        scoring = {{model = "{tiny_bundle}"}}
+        sources = [{{name = "wire", kind = "json", location = "wire.jsonl"}}]
+    """)
+    begins, *cutoffs = (dt.datetime.fromisoformat(f"2026-{end}:00:00+00:00") for end in ends)
+    due = scheduled(Operate().schedule, "America/New_York", begins + dt.timedelta(hours=1), 4)
+    nights = span(dt.date.fromisoformat(first), dt.date.fromisoformat(first) + dt.timedelta(days=3))
+    times = [begins + dt.timedelta(hours=1) * i for i in range(sum(hours))]
+    times += [cutoff - dt.timedelta(seconds=1) for cutoff in cutoffs]
+    opened, said = Lake.open, []
+    for place, now in ((0, due[0]), (2, due[2]), (1, due[2] + dt.timedelta(minutes=5)), (3, due[3])):
+        monkeypatch.setattr(Lake, "open", partial(opened, clock=lambda now=now: now))
+        if now in due:
+            feed.write_text(feed_of([time for time in times if time < cutoffs[place]]))
+        ended = executed(settings_file, due[place])
+        assert ended.is_completed(), ended.message
+        said.append((nights[place], "was done before this late run" in str(ended.message)))
+    assert said == [(nights[0], False), (nights[2], False), (nights[1], True), (nights[3], False)]
+    desk = opened(str(lake))
+    assert [commit.night for commit in desk.commits() if commit.publish] == nights
+    rows = desk.read("scored_articles").to_pylist()
+    expected = {time: nights[sum(time >= cutoff for cutoff in cutoffs)] for time in times}
+    assert sorted((row["published_at"], row["run_date"]) for row in rows) == sorted(expected.items())
+    assert Counter(row["run_date"] for row in rows) == {
+        night: length + 1 for night, length in zip(nights, hours, strict=True)
+    }

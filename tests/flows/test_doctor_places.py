@@ -1,9 +1,7 @@
 """The doctor finds and never falls over what it finds: places that it may not enter, sources and clocks that break, people who are not told."""
 
 import datetime as dt
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,10 +12,10 @@ from flows import doctor, doctor_clock, doctor_models, doctor_news, doctor_place
 from flows.doctor import examine
 from flows.findings import Finding
 from flows.settings import Settings, load
+from tests.shutting import shut
 
 NOW = dt.datetime(2026, 3, 3, 12, 0, tzinfo=dt.UTC)
 NIGHT = dt.date(2026, 3, 2)
-NOBODY = 65534
 WIRE = '[[sources]]\nname = "wire"\nkind = "json"\nlocation = "wire.jsonl"\n'
 APPRISE = '[alerting.sinks.apprise]\nurls = {{ desk = "{url}" }}\n'
 JSONL = '[alerting.sinks.jsonl]\npath = "_alerts/alerts.jsonl"\n'
@@ -35,21 +33,6 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
         return load(str(file))
 
     return make
-
-
-@contextmanager
-def shut(folder: Path) -> Iterator[None]:
-    """A folder that this process may not enter; root enters every one, so for that long it is nobody."""
-    folder.chmod(0o000)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        folder.chmod(0o700)
 
 
 def found_by(findings: Iterator[Finding]) -> dict[str, Finding]:

@@ -12,7 +12,7 @@ import pytest
 from tasks.lake import Lake
 from tests.flows.conftest import NIGHTS, ROOT, Desk
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TABLES = (
     "raw",

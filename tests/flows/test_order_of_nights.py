@@ -151,6 +151,17 @@ def test_any_order_and_any_grouping_gives_the_same_tables(files: Files, tmp_path
     files.assert_as_in_order(lake)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+def test_a_range_filled_on_ray_is_the_same(files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = tmp_path / "desk.toml"
+    given = files.settings.read_text(encoding="utf-8")
+    settings.write_text(given.replace("[cluster]", "[cluster]\nmin_rows = 1"), encoding="utf-8")
+    became = replace(files, settings=settings).fill(tmp_path / "lake", NIGHTS[0], NIGHTS[-1], nights_at_once=4)
+    assert set(became.values()) == {"done"}
+    assert len(re.findall(r"articles of [1-4] nights in \d+ shards \(ray\)", caplog.text)) == 2
+    files.assert_as_in_order(tmp_path / "lake")
+
+
 def test_nights_backwards_are_refreshed_and_say_so(files: Files, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     states = [files.fill(lake, night, night) for night in reversed(NIGHTS)]

@@ -1,7 +1,6 @@
 """A whole night as a person runs it, its lake on an object store: the same tables as in a directory, for every reader, and no key is told."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from polars.testing import assert_frame_equal
 from pyarrow.fs import S3FileSystem
 
 from tasks.lake import Lake
-from tests.flows.conftest import Desk
+from tests.flows.conftest import Desk, settled
 from tests.flows.test_night import TABLES, clockless
 from tests.object_store import ObjectStore, serving_s3
 from tests.tasks.conftest import ner_examples, news, sentiment_examples, tiny_bundle, tiny_trunk
@@ -129,12 +128,9 @@ def test_no_key_is_told(night: Night) -> None:
     filesystem = s3fs.S3FileSystem()
     for path in filesystem.find(LAKE):
         assert SECRET.encode() not in filesystem.cat_file(path), path
-    databases = [path for path in night.desk.home.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".db" for path in databases)
-    for path in databases:
-        if path.suffix == ".db":
-            with sqlite3.connect(path) as connection:  # what still stands in its write-ahead log
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    files = settled(night.desk.home)
+    assert any(path.suffix == ".db" for path in files)
+    for path in files:
         assert SECRET.encode() not in path.read_bytes(), path
 
 

@@ -4,7 +4,6 @@ import datetime as dt
 import inspect
 import json
 import logging
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from flows import settings as desk_settings
 from tasks import secrecy
 from tasks.hosts import redacted
 from tasks.secrecy import keep, struck_out, unspoken
-from tests.flows.conftest import Desk
+from tests.flows.conftest import Desk, settled
 from tests.flows.test_forms import DEPLOYMENTS
 from tests.loopback import Answer, Site, serving
 from tests.tasks.conftest import ner_examples, sentiment_examples, tiny_bundle, tiny_trunk
@@ -131,12 +130,9 @@ def told(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Told:
 
 
 def texts_of(path: Path) -> Iterator[str]:
-    """What is written in a file: a Parquet file's rows, a database's pages, else its bytes."""
+    """What is written in a file: a Parquet file's rows, and its bytes."""
     if path.suffix == ".parquet":
         yield json.dumps(pq.read_table(path, partitioning=None).to_pylist(), default=str)
-    elif path.suffix == ".db":
-        with sqlite3.connect(path) as connection:  # what still stands in its write-ahead log
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     yield path.read_bytes().decode("utf-8", "replace")
 
 
@@ -161,7 +157,7 @@ def test_what_the_night_says_holds_no_secret(told: Told, secret: str) -> None:
 @pytest.mark.slow
 def test_nothing_that_the_night_leaves_holds_a_secret(told: Told) -> None:
     """The lake, the home with Prefect's database (logs, parameters, states, artifacts), the report."""
-    files = [path for path in told.folder.rglob("*") if path.is_file() and path.name != "desk.toml"]
+    files = [path for path in settled(told.folder) if path.name != "desk.toml"]
     assert {".parquet", ".db", ".html"} <= {path.suffix for path in files}
     secrets = [*SECRETS.values(), LITERAL]
     found = [

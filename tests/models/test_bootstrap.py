@@ -86,6 +86,6 @@ def test_the_tally_of_entities_gives_the_figures_of_seqeval() -> None:
 
 def test_a_thousand_resamples_of_thousands_of_examples_take_seconds_at_most() -> None:
     tally = tally_labels(labelled(5000), LABELS)
-    start = time.monotonic()
+    start = time.process_time()  # whatever else the machine does
     tally.intervals()
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5

@@ -1,13 +1,16 @@
 """Every verb of a night in its order, on troubled sources and places: what is wrong is said, the rest goes on, nothing published is lost."""
 
 import datetime as dt
+import errno
 import json
+import os
 import random
 import shutil
 import string
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,7 +18,7 @@ import pytest
 from data_contracts.errors import ContractBroken
 from tasks.cluster import ClusterConfig
 from tasks.ingest import Window, ingest
-from tasks.lake import Lake, LakeFull
+from tasks.lake import Lake, LakeFull, LakeReadOnly, LakeTooNew
 from tasks.notify import Notified, notify
 from tasks.publish import Published, publish
 from tasks.report import report
@@ -26,6 +29,7 @@ from tasks.watch import watch
 
 NIGHT = dt.date(2026, 3, 2)
 NOW = dt.datetime(2026, 3, 3, 4, 0, tzinfo=dt.UTC)
+TOMORROW, THEN = NIGHT + dt.timedelta(days=1), NOW + dt.timedelta(days=1)
 MONITORS: dict[str, dict[str, object]] = {"source_failed": {}, "contract_failures": {}, "negative_surge": {}}
 
 
@@ -80,6 +84,11 @@ def run_night(
 
 def read(lake: Path, table: str, night: dt.date = NIGHT) -> pl.DataFrame:
     return pl.read_parquet(lake / table / f"night={night}" / "part-0.parquet", hive_partitioning=False)
+
+
+def visible(lake: Path) -> dict[Path, bytes]:
+    """What readers find: every published file, byte for byte."""
+    return {path: path.read_bytes() for path in lake.glob("[!_]*/night=*/*.parquet")}
 
 
 def laughs() -> str:
@@ -226,16 +235,81 @@ def test_a_full_disk_ends_the_night_with_its_name_and_keeps_the_nights_before(
 ) -> None:
     lake = small_disk / "lake"
     run_night(lake, [source("feed", "json", written(tmp_path / "a.jsonl", [row(i) for i in range(5)]))], tiny_bundle)
-    before = {p: p.read_bytes() for p in lake.glob("[!_]*/night=*/*.parquet")}
+    before = visible(lake)
     letters = random.Random(0)
     bulky = [row(i, body="".join(letters.choices(string.ascii_letters, k=60_000))) for i in range(100, 180)]
     feed = source("feed", "json", written(tmp_path / "b.jsonl", bulky))
-    tomorrow = NIGHT + dt.timedelta(days=1)
     with pytest.raises(LakeFull, match="no space left"):
-        run_night(lake, [feed], tiny_bundle, night=tomorrow, now=NOW + dt.timedelta(days=1))
-    assert {p: p.read_bytes() for p in lake.glob("[!_]*/night=*/*.parquet")} == before
+        run_night(lake, [feed], tiny_bundle, night=TOMORROW, now=THEN)
+    assert visible(lake) == before
     roomy = tmp_path / "roomy"
     shutil.copytree(lake, roomy)
     few = source("feed", "json", written(tmp_path / "c.jsonl", [row(i) for i in range(200, 203)]))
-    run_night(roomy, [few], tiny_bundle, night=tomorrow, now=NOW + dt.timedelta(days=1))
-    assert read(roomy, "scored_articles", tomorrow).height == 3
+    run_night(roomy, [few], tiny_bundle, night=TOMORROW, now=THEN)
+    assert read(roomy, "scored_articles", TOMORROW).height == 3
+
+
+def test_a_read_only_disk_ends_the_night_with_its_name_and_keeps_the_nights_before(
+    small_disk: Path, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    lake = small_disk / "lake"
+    sources = [source("feed", "json", written(tmp_path / "feed.jsonl", [row(i) for i in range(5)]))]
+    run_night(lake, sources, tiny_bundle)
+    before = visible(lake)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(LakeReadOnly) as refused:
+        run_night(lake, sources, tiny_bundle, night=TOMORROW, now=THEN)
+    assert f"cannot write {lake}/_locks/night={TOMORROW}" in str(refused.value)
+    assert "Read-only file system" in str(refused.value)
+    assert "the user who runs the night must be allowed to" in str(refused.value)
+    assert visible(lake) == before
+
+
+def test_a_disk_that_turns_read_only_while_a_night_is_published_costs_nothing(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    lake, feed = tmp_path / "lake", tmp_path / "feed.jsonl"
+    sources = [source("feed", "json", written(feed, [row(i) for i in range(5)]))]
+    run_night(lake, sources, tiny_bundle)
+    before = visible(lake)
+    written(feed, [row(i) for i in range(8)])
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "hardlink_to", refuse)
+        with pytest.raises(LakeReadOnly, match=rf"{lake}/\w+/night={TOMORROW}/.*Read-only file system"):
+            run_night(lake, sources, tiny_bundle, night=TOMORROW, now=THEN)
+    assert visible(lake) == before
+    run_night(lake, sources, tiny_bundle, night=TOMORROW, now=THEN)
+    assert read(lake, "scored_articles", TOMORROW).height == 3
+    assert before.items() <= visible(lake).items()
+
+
+def test_a_lake_of_a_newer_version_ends_the_night_before_and_amid_it_and_stays_as_it_is(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, feed = tmp_path / "lake", tmp_path / "feed.jsonl"
+    sources = [source("feed", "json", written(feed, [row(i) for i in range(5)]))]
+    run_night(lake, sources, tiny_bundle)
+    before, mark, scoring = visible(lake), lake / "_lake.json", score.fn
+    ours, newer = mark.read_text(), '{"format": 99}'
+
+    def scored_while_another_program_comes(*given: Any, **named: Any) -> Any:
+        mark.write_text(newer)
+        return scoring(*given, **named)
+
+    written(feed, [row(i) for i in range(8)])
+    with monkeypatch.context() as patched:
+        patched.setattr(score, "fn", scored_while_another_program_comes)
+        for _ in ("amid it", "before it"):
+            with pytest.raises(LakeTooNew) as refused:
+                run_night(lake, sources, tiny_bundle, night=TOMORROW, now=THEN)
+            said = f"the lake {lake} has layout version 99, this program knows up to 1; use a newer one"
+            assert str(refused.value) == said
+            assert mark.read_text() == newer
+            assert visible(lake) == before
+    mark.write_text(ours)
+    run_night(lake, sources, tiny_bundle, night=TOMORROW, now=THEN)
+    assert read(lake, "scored_articles", TOMORROW).height == 3
+    assert before.items() <= visible(lake).items()

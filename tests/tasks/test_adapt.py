@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -25,7 +24,7 @@ from models.adapting import AdaptRecipe, Texts, read_manifest
 from models.objectives import names
 from models.recipe import RecipeRefused
 from tasks.adapt import Adapted, adapt, copy_trunk
-from tasks.cluster import AdaptRun, ClusterConfig, adapt_on_ray
+from tasks.cluster import AdaptRun, ClusterConfig, adapt_on_ray, trainer
 from tasks.corpus import Corpus
 from tasks.unlabelled import Unlabelled
 from tests.loopback import prefect_server
@@ -134,7 +133,7 @@ def test_a_killed_adaptation_takes_the_very_steps_of_an_undisturbed_one(tmp_path
             recipe=recipe,
             storage=tmp_path / name,
         )
-        for name in ("killed", "undisturbed")
+        for name in ("undisturbed", *(f"killed{attempt}" for attempt in range(4)))
     ]
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
@@ -143,23 +142,25 @@ def test_a_killed_adaptation_takes_the_very_steps_of_an_undisturbed_one(tmp_path
         (tmp_path / f"{number}.pickle").write_bytes(pickle.dumps(runs[number]))
         return subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / f"{number}.pickle")], env=environment)
 
-    program = start(0)
-    until(lambda: len(lines(runs[0].folder)) >= 3, pause=0.02)
-    program.send_signal(signal.SIGKILL)
-    program.wait()
-    assert not runs[0].finished()
-    for number in (0, 1):
+    for killed in range(1, len(runs)):  # a kill on a busy machine may come after the end
+        with start(killed) as program:
+            until(lambda: len(lines(runs[killed].folder)) >= 3, pause=0.02)  # noqa: B023
+            program.kill()
+        if not runs[killed].finished():
+            break
+    assert not runs[killed].finished()
+    for number in (0, killed):
         assert start(number).wait() == 0
-    started = {line["started_at_step"] for line in lines(runs[0].folder)}
+    started = {line["started_at_step"] for line in lines(runs[killed].folder)}
     assert min(started) == 0 < max(started)
-    assert {line["started_at_step"] for line in lines(runs[1].folder)} == {0}
-    assert same_weights(*(run.adapted for run in runs))
+    assert {line["started_at_step"] for line in lines(runs[0].folder)} == {0}
+    assert same_weights(runs[0].adapted, runs[killed].adapted)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 def test_ray_adapts_with_one_and_two_workers_and_goes_on_when_a_worker_is_killed(
-    tmp_path: Path, texts: Path, tiny_trunk: Path
+    tmp_path: Path, texts: Path, tiny_trunk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = here(texts, tiny_trunk, tmp_path / "here")
     recipe = FORM.recipe(("whole_word", "sentence_order"))
@@ -174,9 +175,9 @@ def test_ray_adapts_with_one_and_two_workers_and_goes_on_when_a_worker_is_killed
             alone.after["whole_word.loss"], rel=1e-3 if workers == 1 else 0.1
         )
         assert sorted(path.name for path in run.folder.iterdir()) == ["progress.jsonl", "trunk"]
-        started = time.monotonic()
-        assert adapt_on_ray(run, cluster=cluster) == trunk
-        assert time.monotonic() - started < 1
+        with monkeypatch.context() as patched:
+            patched.setattr(trainer, "session", None)  # whoever starts Ray, fails
+            assert adapt_on_ray(run, cluster=cluster) == trunk
     longer = replace(run, workers=1, recipe=replace(recipe, epochs=12), storage=tmp_path / "killed")
 
     def kill() -> None:

@@ -28,10 +28,11 @@ from tasks.lake import Lake
 
 lake = Lake.open(sys.argv[1])
 last = lake.read("ticks", columns=["value"])["value"][0].as_py()
-print("go", flush=True)
 for value in range(last + 1, last + 10_000):
     table = pa.table({"value": pa.repeat(pa.scalar(value), 20_000), "noise": pa.array(range(20_000))})
     lake.commit({"ticks": table, "tocks": table}, night=date(2026, 11, 20), run_id=f"r{value}")
+    if value == last + 1:
+        print("go", flush=True)
 """
 
 

@@ -15,6 +15,7 @@ from tasks.cluster.session import _switches, _without_api_server
 from tasks.lake import Lake
 from tasks.shards import Shard, cut, gather, same_ids
 from tasks.switches import switched
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")]
 NIGHT = dt.date(2026, 3, 2)
@@ -36,11 +37,12 @@ def cluster() -> Iterator[Any]:
         Path(tempfile.gettempdir(), "ray").mkdir(
             exist_ok=True
         )  # where Ray notes a head's address, without making the folder
-        with _without_api_server():
-            nodes = Cluster(initialize_head=True, head_node_args={**place, "num_cpus": 0, "temp_dir": folder})
-            for _ in range(2):
-                nodes.add_node(**place, num_cpus=2)
+        nodes = Cluster()
         try:
+            with _without_api_server():
+                for more in ({"num_cpus": 0, "temp_dir": folder}, {"num_cpus": 2}, {"num_cpus": 2}):
+                    node = nodes.add_node(wait=False, **place, **more)  # it would wait for 30 s
+                    nodes._wait_for_node(node, PATIENCE_SECONDS)
             job = JobConfig(_py_driver_sys_path=[str(Path(__file__).parents[2])])
             ray.init(address=nodes.address, job_config=job, log_to_driver=False)
             yield nodes

@@ -141,10 +141,10 @@ def test_one_ray_serves_all_nights_and_gives_the_same_rows(
     lake = str(tmp_path / "ray")
     with Pool(lake, [str(tiny_bundle)], cluster=config) as pool:
         assert score_nights.fn(lake, nights=NIGHTS[:1], pool=pool).where == "ray"
-        (raylet,) = children("raylet")
+        (raylet,) = children("raylet/raylet")  # and not a worker, which is told the name of its raylet
         ahead = score_nights.fn(lake, nights=NIGHTS, pool=pool)
         assert (ahead.shards, ahead.where) == (8, "ray")
-        assert children("raylet") == [raylet]
+        assert children("raylet/raylet") == [raylet]
         for night in NIGHTS:
             there = run(tmp_path / "ray", tiny_bundle, night, pool=pool)["scored_articles"]
             here = run(tmp_path / "here", tiny_bundle, night)["scored_articles"]

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from data_contracts.errors import Fatal
 from models.bundle import BundleRefused
 from tasks.backends import BackendConfig
 from tasks.cluster import ClusterConfig, NoProgress, ScoringJob, WorkersLost, score_on_ray, session
-from tasks.cluster.scoring import Scorer
-from tasks.lake import Lake
+from tasks.cluster.scoring import TRIED, Scorer
+from tasks.lake import Lake, Stage
 from tasks.score import score
 from tasks.shards import Shard
 from tests.waiting import until
@@ -26,7 +27,7 @@ pytestmark = [
 ]  # Ray warns of its own defaults
 NIGHT = dt.date(2026, 3, 2)
 NOW = dt.datetime(2026, 3, 3, 4, tzinfo=dt.UTC)
-RAY = ClusterConfig(min_rows=1, rows_per_shard=8, workers=2, threads_per_worker=1, no_progress_seconds=120)
+RAY = ClusterConfig(min_rows=1, rows_per_shard=8, workers=2, threads_per_worker=1, no_progress_seconds=600)
 Rows = list[tuple[str, str, str | None]]
 
 
@@ -139,6 +140,20 @@ def job(lake: Path, bundle: Path, config: ClusterConfig = RAY) -> ScoringJob:
     return ScoringJob(bundles=(str(bundle),), lake_url=str(lake), model="m", cluster=config)
 
 
+def stopped_within_a_shard(actors: list[int], stage: Stage) -> list[int]:
+    """Stop these actors; gives them back if one is at a shard, else none, and lets them go on."""
+    for pid in actors:
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in actors), pause=0.01)
+    names = stage.names()
+    begun = {name.split("-")[-2] for name in names if name.startswith(TRIED)}
+    if begun - {name.split("-")[-2] for name in names if name.endswith("-articles")}:
+        return actors
+    for pid in actors:
+        os.kill(pid, signal.SIGCONT)
+    return []
+
+
 def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
     ray_running: None,
     tmp_path: Path,
@@ -153,7 +168,7 @@ def test_a_shard_whose_actors_die_too_often_is_given_up_and_the_rest_is_kept(
     def kill() -> None:
         # the last that a shard writes
         until(lambda: any(name.endswith("-articles") for name in stage.names()), pause=0.02)
-        for pid in children("ray::MapWorker"):
+        for pid in until(lambda: stopped_within_a_shard(children("ray::MapWorker"), stage), pause=0.02):
             os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill)

@@ -3,11 +3,13 @@
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from data_contracts.labelled import SentimentExample
 from models.bundle import load
 from models.training import Recipe, TaskData
 from tasks.cluster import ClusterConfig
+from tasks.cluster import search as searching
 from tasks.cluster.search import search_on_ray
 from tasks.registry import Registry
 from tasks.search import PARENT, TRIAL, SearchLog
@@ -23,7 +26,9 @@ from tasks.search import search as search_recipe
 from tasks.space import Choices, Range, SpaceRefused
 from tasks.train import LabelledFiles
 from tasks.trials import SearchPlan, SearchRun, Trial, TrialFolder
+from tests.flows.operate.running import lives
 from tests.loopback import prefect_server
+from tests.waiting import until
 
 RECIPE = Recipe(precision="float32", max_length=64, overlap=16)
 SPACE = {"learning_rate": Choices(values=(1e-9, 1e-2)), "batch_size": Range(low=4, high=6)}
@@ -48,7 +53,9 @@ def trial(name: str, **changes: object) -> Trial:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
-def test_bad_trials_are_stopped_every_one_is_told_of_and_the_best_has_its_bundle(search_run: SearchRun) -> None:
+def test_bad_trials_are_stopped_every_one_is_told_of_and_the_best_has_its_bundle(
+    search_run: SearchRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[Trial] = []
     trials = search_on_ray(search_run, cluster=ClusterConfig(threads_per_worker=1), on_trial=told.append)
     assert [(one.name, one.state, len(one.figures)) for one in trials] == [
@@ -65,9 +72,8 @@ def test_bad_trials_are_stopped_every_one_is_told_of_and_the_best_has_its_bundle
     assert [one.bundle for one in trials[1:]] == [None] * 2
     left = {path.name for path in search_run.trials.glob("*/*") if path.is_dir()}
     assert left == {"bundle"}
-    started = time.monotonic()
+    monkeypatch.setattr(searching, "session", None)  # whoever starts Ray, fails
     assert search_on_ray(search_run, cluster=ClusterConfig(), on_trial=told.append) == trials
-    assert time.monotonic() - started < 2
 
 
 SCRIPT = """
@@ -80,33 +86,44 @@ search_on_ray(run, cluster=ClusterConfig(threads_per_worker=1), on_trial=lambda 
 """
 
 
+def figures(run: SearchRun, name: str) -> tuple[float, ...]:
+    return TrialFolder(path=run.trials / name).figures()
+
+
+def lines_of(run: SearchRun, name: str) -> list[dict[str, Any]]:
+    """A trial's lines of progress so far that are whole."""
+    text = (run.trials / name / "progress.jsonl").read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
 @pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_stood_when_it_is_run_again(search_run: SearchRun, tmp_path: Path) -> None:
-    run = replace(search_run, plan=replace(PLAN, trials=2, max_epochs=25, grace_epochs=25, concurrent=1))
-    (tmp_path / "run.pickle").write_bytes(pickle.dumps(run))
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run.pickle")]
     given = {"env": {**os.environ, "PYTHONPATH": path}, "cwd": tmp_path}
-    with (tmp_path / "first.txt").open("w") as said:
-        program = subprocess.Popen(command, stdout=said, stderr=said, **given)  # type: ignore[call-overload]
-        end = time.monotonic() + 400
-        while len(TrialFolder(path=run.trials / "00001").figures()) < 2:
-            assert program.poll() is None, (tmp_path / "first.txt").read_text()[-2000:]
-            assert time.monotonic() < end, "waited too long"
-            time.sleep(0.05)
-        program.kill()
-        program.wait()
-    before = [TrialFolder(path=run.trials / name).figures() for name in ("00000", "00001")]
-    assert len(before[0]) == 25
+    for attempt in range(4):  # a kill on a busy machine may come when the trial has ended
+        plan = replace(PLAN, trials=2, max_epochs=25, grace_epochs=25, concurrent=1)
+        run = replace(search_run, plan=plan, storage=tmp_path / f"s{attempt}")
+        (tmp_path / "run.pickle").write_bytes(pickle.dumps(run))
+        with (tmp_path / "first.txt").open("w") as said:
+            program = subprocess.Popen(command, stdout=said, stderr=said, **given)  # type: ignore[call-overload]
+            until(lambda: len(figures(run, "00001")) >= 2 or program.poll() is not None, pause=0.05)  # noqa: B023
+            assert program.poll() in (None, 0), (tmp_path / "first.txt").read_text()[-2000:]
+            program.kill()
+            with suppress(ProcessLookupError):  # Ray's worker would go on for a moment
+                os.kill(int(lines_of(run, "00001")[-1]["pid"]), signal.SIGKILL)
+            program.wait()
+        until(lambda: not lives(int(lines_of(run, "00001")[-1]["pid"])), pause=0.05)  # noqa: B023
+        before = [figures(run, name) for name in ("00000", "00001")]
+        if len(before[1]) < 25:
+            break
+    assert len(before[0]) == 25 > len(before[1])
     with (tmp_path / "again.txt").open("w") as said:
         assert subprocess.run(command, stdout=said, stderr=said, **given).returncode == 0  # type: ignore[call-overload]
     found = run.result()
     assert found is not None
     assert [len(one.figures) for one in found] == [25, 25]
-    lines = [
-        [json.loads(line) for line in (run.trials / name / "progress.jsonl").read_text().splitlines()]
-        for name in ("00000", "00001")
-    ]
+    lines = [lines_of(run, name) for name in ("00000", "00001")]
     assert [line["epoch"] for line in lines[0]] == list(range(1, 26))
     resumed = [line for line in lines[1] if line["started_at_epoch"] > 0]
     assert resumed

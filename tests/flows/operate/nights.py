@@ -112,7 +112,7 @@ class ShortNights:
 
     def pid(self, program: str) -> int:
         """The process of one of the desk's programs."""
-        return supervised.states(self.desk.home)[program].pid
+        return self.desk.pid(program)
 
     def await_back(self, program: str, before: int) -> None:
         """Wait until a program that was ended answers again."""
@@ -221,11 +221,12 @@ class ShortNight:
             assert frame.equals(expected[name]), f"{name} differs: {self.told}"
         assert self.alerts() == undisturbed.alerts(), self.told
         self.assert_sent_at_most_once(len(undisturbed.place.messages))
+        self.assert_nothing_runs()
         lake = Lake.open(str(self.lake))
         with lake.lock(_night(), run_id="test"):
             assert lake.stage(_night()).names() == []
-        assert [path for path in (self.lake / "_tmp").rglob("*") if path.is_file()] == []
-        self.assert_nothing_runs()
+            assert lake.repair() == []  # it sweeps what a process left that was killed after the run had done so
+            assert [path for path in (self.lake / "_tmp").rglob("*") if path.is_file()] == []
 
     def assert_sent_at_most_once(self, once: int) -> None:
         """A message service cannot be asked what arrived; so what a killed run was sending then is not sent again, and noted."""

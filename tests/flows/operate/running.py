@@ -16,8 +16,10 @@ from pathlib import Path
 import httpx
 import psutil
 
+from flows.operate import supervised
 from tasks import processes
 from tests.loopback import free_ports
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 120
@@ -93,10 +95,14 @@ class RunningDesk:
                     found.append(process)
         return found
 
+    def pid(self, program: str) -> int:
+        """The process of one of its programs, waited for: one that is started again has 0 meanwhile, and a signal to 0 would reach the tests."""
+        return int(until(lambda: (found := supervised.states(self.home).get(program)) and found.pid, lambda: program))
+
     def stop(self) -> None:
         """`nightdesk down` without waiting for runs; whatever is left then is killed."""
         try:
-            self.call("down", "--wait", "0", timeout=300)
+            self.call("down", "--wait", "0", timeout=600)
         finally:
             for process in self.processes():
                 with contextlib.suppress(psutil.Error):

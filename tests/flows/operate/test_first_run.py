@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import shutil
@@ -35,15 +36,34 @@ CHECKOUT = (
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout in another place."""
+    """A copy of the checkout in another place, as a clone would have it: what git does not track is not in it, what is edited is as edited."""
     folder = tmp_path_factory.mktemp("first") / "nightdesk"
     folder.mkdir()
-    for name in CHECKOUT:
+    tracked = listed("--cached")
+    for name in tracked:
+        if (ROOT / name).is_file():  # and not deleted here
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    for name in () if tracked else CHECKOUT:  # no git here: an unpacked archive
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, folder / name)
     return folder
+
+
+def listed(*which: str) -> list[str]:
+    """The files of the checkout that git lists so; none where there is no git, or where it knows nothing of this folder."""
+    command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z", *which, "--", *CHECKOUT]
+    with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError):
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return [name for name in told.split("\0") if name and "__pycache__" not in name]
+    return []
+
+
+def untracked() -> str:
+    """What may be missing in the copy, for the text of a failure."""
+    return f"files that git does not track, and a clone lacks: {listed('--others') or 'none'}"
 
 
 def make(target: str, checkout: Path, desk: RunningDesk) -> None:
@@ -53,7 +73,7 @@ def make(target: str, checkout: Path, desk: RunningDesk) -> None:
     done = subprocess.run(
         command, cwd=checkout, env=desk.environ, capture_output=True, text=True, timeout=900, check=False
     )
-    assert done.returncode == 0, done.stderr[-6000:]
+    assert done.returncode == 0, f"{untracked()}\n{done.stderr[-6000:]}"
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +119,7 @@ def test_a_night_started_from_the_ui_is_published_by_a_worker_that_works_elsewhe
         return str(ask(desk, "GET", f"/flow_runs/{run}")["state"]["type"])
 
     until(lambda: state() in ENDED, lambda: tiny.logs(desk), seconds=TRAINING_SECONDS)
-    assert state() == "COMPLETED", tiny.logs(desk)
+    assert state() == "COMPLETED", f"{untracked()}\n{tiny.logs(desk)}"
     published = tables(desk.lake, NIGHT)
     assert published["scored_articles"].height == published["articles"].height > 0
     assert (desk.home / "alerts.jsonl").exists() == (published["alerts"].height > 0)

@@ -259,7 +259,9 @@ def test_runs_whose_worker_died_with_them_are_no_zombies_and_free_their_queues(
             night.run = begun
             before = desk.pid("worker")
             os.kill(before, signal.SIGKILL)
-            until(lambda: not [process.kill() for run in (taken, begun) for process in night.processes(run)])
+            until(
+                lambda: not [one for run in (taken, begun) for one in each(night.processes(run), psutil.Process.kill)]
+            )
         assert (night.state(taken)["type"], night.state(begun)["type"]) == ("PENDING", "RUNNING")
         desk.await_back("worker", before)
         assert night.reaches(ENDED, taken) == night.reaches(ENDED, begun) == "CRASHED"
@@ -278,22 +280,21 @@ def taken_and_not_begun(night: ShortNight) -> str:
     """A run of the clean-up that its worker has started, and that stands still before it can say so."""
     for _ in range(MOST_RETRIES):
         taken = night.start("cleanup/cleanup", keep_days=30)
-        until(lambda: suspended(night.processes(taken)), night.said)  # noqa: B023
+        until(lambda: each(night.processes(taken), psutil.Process.suspend), night.said)  # noqa: B023
         time.sleep(1)  # it may have said so just before
         if night.state(taken)["type"] == "PENDING":
             return taken
-        for process in night.processes(taken):
-            process.resume()
+        each(night.processes(taken), psutil.Process.resume)
         night.reaches(ENDED, taken)
     raise AssertionError(f"{MOST_RETRIES} runs had begun before they could be held")
 
 
-def suspended(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those of them that stand still now."""
+def each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> list[psutil.Process]:
+    """Act on each of them that is still there; returns those."""
     found = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            process.suspend()
+            act(process)
             found.append(process)
     return found
 

@@ -35,7 +35,7 @@ def test_runs_end_before_the_programs_and_what_was_recorded_stays(desk: RunningD
     desk.up()
     key = desk.auth
     deployment = tiny.deploy(desk, tmp_path / "waited")
-    run = tiny.start(desk, deployment, seconds=45)
+    run = tiny.start(desk, deployment, seconds=120)
     tiny.began(tmp_path / "waited")
     assert "waiting for 1 runs" in down(desk, "--wait", "5")
     assert (tmp_path / "waited" / "finally").exists()
