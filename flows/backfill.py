@@ -83,8 +83,8 @@ def backfill(
         by: published: an article belongs to the night in which it was published, and what stands in a file of one night alone to that
             night; a row without a usable time is quarantined with the row beside it. first_seen: to the night that reads it first.
         redo: Run nights again that are published already.
-        rescore: Score published nights again with the models that serve now; their sources are not asked, what was read is kept. With redo,
-            they are read again too.
+        rescore: Score published nights again with the models that serve now; what was read of them is kept, their sources are not asked.
+            Nights that are not published yet are read. With redo all are.
         nights_at_once: So many nights are scored together while as many are made ready; more keep a cluster busier and take more memory.
     """
     quiet()
@@ -116,7 +116,7 @@ def backfill(
             ):
                 for outcome in _fill(plan, todo, filling, nights_at_once, page, told):
                     told[outcome.night] = outcome
-        return _conclude([told[night] for night in sorted(told)], redo=redo)
+        return _conclude([told[night] for night in sorted(told)], same_again=redo or rescore)
 
 
 def reach(settings: Settings) -> int:
@@ -174,7 +174,7 @@ def _outcome(one: Prepared) -> Outcome | None:
     return Outcome(night=night, state="done", reason="", minutes=minutes)
 
 
-def _conclude(outcomes: list[Outcome], *, redo: bool) -> list[Outcome]:
+def _conclude(outcomes: list[Outcome], *, same_again: bool) -> list[Outcome]:
     """Show what became of each night; raise when one failed."""
     rows = [{"night": str(o.night), "state": o.state, "minutes": o.minutes, "reason": o.reason} for o in outcomes]
     create_table_artifact(table=rows, key="backfill-nights", description="what became of each night")
@@ -183,7 +183,7 @@ def _conclude(outcomes: list[Outcome], *, redo: bool) -> list[Outcome]:
     get_run_logger().info(said)
     failed = [o for o in outcomes if o.state == "failed"]
     if failed:
-        again = "run these again with redo" if redo else "run the same range again to redo only these"
+        again = "run these again in the same way" if same_again else "run the same range again to redo only these"
         raise NightsFailed(
             f"{len(failed)} of {len(outcomes)} nights failed; {again}: "
             + "; ".join(f"{o.night}: {o.reason}" for o in failed),

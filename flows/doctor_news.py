@@ -10,7 +10,7 @@ import httpx
 from data_contracts.alerts import Alert
 from data_contracts.errors import NightdeskError
 from flows.doctor_clock import Witness, witness
-from flows.findings import Finding, said
+from flows.findings import Finding
 from flows.operate.blocks import urls_of
 from flows.settings import Settings
 from tasks import notify
@@ -50,7 +50,7 @@ def sources(settings: Settings, night: dt.date, witnesses: list[Witness]) -> Ite
             why = getattr(first, "error", None) or getattr(first, "parse_error", None) or "is empty"
             found = "delivers" if good else str(why)
         except Exception as error:  # whatever a reader raises is what was found
-            good, found = False, said(error)
+            good, found = False, str(error) if isinstance(error, NightdeskError) else type(error).__name__
         finally:
             fetcher.close()
         yield Finding(

@@ -19,5 +19,6 @@ class Finding:
 
 
 def said(error: Exception) -> str:
-    """An error in a line of its own; of one that is not ours its kind too."""
-    return str(error) if isinstance(error, NightdeskError) else f"{type(error).__name__}: {error}"
+    """An error in a line; of one that is not ours its kind too."""
+    line = " ".join(str(error).split())
+    return line if isinstance(error, NightdeskError) else f"{type(error).__name__}: {line}"

@@ -40,12 +40,8 @@ class Filled:
 def fill(rows: Sequence[RawRow], fetcher: Fetcher) -> Filled:
     """Fetch the page of every row that has a URL."""
     filled, reasons, busy = [], list[str](), 0
-    told = time.monotonic()
-    for number, row in enumerate(rows):
-        if time.monotonic() - told > TELL_SECONDS:
-            told = time.monotonic()
-            extra = {"done": number, "total": len(rows), "part": f"pages of {row.source}"}
-            log.info("%d of %d pages of %s are asked for", number, len(rows), row.source, extra=extra)
+    begun = told = time.monotonic()
+    for number, row in enumerate(rows, start=1):
         body = None
         if row.url is not None and row.parse_error is None:
             try:
@@ -60,6 +56,11 @@ def fill(rows: Sequence[RawRow], fetcher: Fetcher) -> Filled:
             except Skippable as error:
                 reasons.append(str(error))
         filled.append(row.model_copy(update={"body": body}) if body else row)
+        now = time.monotonic()
+        if now - told > TELL_SECONDS or (number == len(rows) and told > begun):
+            told = now
+            extra = {"done": number, "total": len(rows), "part": f"pages of {row.source}"}
+            log.info("%d of %d rows of %s have been asked for their pages", number, len(rows), row.source, extra=extra)
     return Filled(rows=filled, missed=len(reasons), first_reason=reasons[0] if reasons else None)
 
 

@@ -80,7 +80,8 @@ def counted(counts: pa.Table, raw: pa.Table, judged: Judged, published: pa.Table
     """`source_counts` completed: what became of every source's rows.
 
     A source with rows tonight but no count (it was taken out of the settings between two runs of the night) keeps its published
-    count, or gets one of kind "unknown". A row that equals the published one but for `available_at` keeps that time.
+    count, or gets one of kind "unknown". Rows that a run brought which was killed before it published are counted, also where the
+    counts are those of the published night. A row that equals the published one but for `available_at` keeps that time.
     """
     rows_by_source = _per_source(raw)
     failed, clean = _per_source(judged.quarantine), _per_source(judged.articles)
@@ -93,6 +94,8 @@ def counted(counts: pa.Table, raw: pa.Table, judged: Judged, published: pa.Table
     for source in sorted(found):
         row = found[source].model_copy(
             update={
+                "rows_read": rows_by_source[source] + found[source].rows_outside,
+                "rows_new": rows_by_source[source],
                 "rows_quarantined": failed[source],
                 "rows_repeated": judged.repeats_by_source.get(source, 0),
                 "articles": clean[source],

@@ -16,9 +16,12 @@ def lives(process: psutil.Process) -> bool:
 
     A killed process with threads is called a zombie as soon as its first thread has ended; the last one to end gives its ports back.
     """
-    with suppress(psutil.Error):
+    try:
         return bool(process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1))
-    return False
+    except psutil.AccessDenied:  # it is there, and another user's
+        return True
+    except psutil.Error:
+        return False
 
 
 def end(processes: Sequence[psutil.Process], *, patience_seconds: float = 0) -> None:

@@ -48,8 +48,14 @@ def listener(port: int) -> str | None:
     with suppress(psutil.Error):
         for line in psutil.net_connections("tcp"):
             if line.status == psutil.CONN_LISTEN and line.laddr.port == port:
-                return f"{psutil.Process(line.pid).name()}, process {line.pid}" if line.pid else ""
+                return _called(line.pid) if line.pid else ""
     return None
+
+
+def _called(pid: int) -> str:
+    with suppress(psutil.Error):
+        return f"{psutil.Process(pid).name()}, process {pid}"
+    return ""
 
 
 def await_ports(ports: Iterable[int]) -> None:

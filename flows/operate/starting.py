@@ -67,9 +67,10 @@ def up(
             where = _as_started(where, say)
         else:
             processes.end(leftovers.of_desk(settings.home))
-            leftovers.await_ports(program.port for program in wanted if program.port)
+            host = settings.operate.host
+            leftovers.await_ports(one.port for one in wanted if one.port and cannot_listen(host, one))
             for program in wanted:
-                if refused := cannot_listen(settings.operate.host, program):
+                if refused := cannot_listen(host, program):
                     raise CannotListen(f"{program.name} cannot listen on {'; '.join(refused)}")
             for name in make_databases(settings.operate):
                 say(f"made the database {name}")

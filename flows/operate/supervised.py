@@ -153,7 +153,7 @@ def stop(home: Path, name: str, *, wait: bool = True) -> None:
 def shut_down(home: Path) -> None:
     """Stop every program and supervisord; returns when it is gone, or has been given its time.
 
-    Its socket goes first, so the process itself is looked at; a second call while it shuts down waits for it too.
+    Its socket goes first, so the process itself is looked at.
     """
     itself = None
     with suppress(OSError, Fault, psutil.Error), _asked(home) as supervisor:

@@ -52,6 +52,11 @@ class ClusterConfig:
                 f"cluster.address is {self.address!r}; allowed: 'local', 'auto', or 'HEAD:6379' of a cluster that this machine is a "
                 "node of (`ray start --address=HEAD:6379 --num-cpus=0` makes it one); Ray Client (ray://) is not used"
             )
+        head, colon, port = self.address.rpartition(":")
+        if colon and not (head and port.isdecimal()):
+            raise Fatal(
+                f"cluster.address is {self.address!r}; allowed: 'local', 'auto', or host and port such as 'HEAD:6379'"
+            )
         for name in ("workers", "cpus_per_worker", "rows_per_shard", "token_budget", "no_progress_seconds", "prefetch"):
             value = getattr(self, name)
             if value is not None and value <= 0:

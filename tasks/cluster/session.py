@@ -70,7 +70,8 @@ def session(config: ClusterConfig) -> Iterator[None]:
                 yield
             finally:
                 ray.shutdown(wait_for_processes=True)
-                _end_stragglers()
+                if config.local:
+                    _end_stragglers(temp_dir)
 
 
 def gpus_per_worker(config: ClusterConfig) -> float:
@@ -103,7 +104,7 @@ def _refuse_silent(address: str) -> None:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), HEAD_SECONDS).close()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ClusterAway(f"cluster.address is {address!r}, where no Ray head answers ({error}); {JOIN}") from error
 
 
@@ -119,8 +120,10 @@ def _start(config: ClusterConfig, temp_dir: str) -> None:
         _refuse_silent(config.address)
         try:
             ray.init(address=config.address, job_config=job, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, RuntimeError) as error:
+        except ConnectionError as error:
             raise ClusterAway(f"cluster.address is {config.address!r}: {error}; {JOIN}") from error
+        except RuntimeError as error:  # such as another version of Ray or Python there
+            raise Fatal(f"cluster.address is {config.address!r}, and Ray refuses it: {error}") from error
         _check_room(config, float(ray.cluster_resources().get("CPU", 0.0)))
         return
     cpus = max(LEAST_LOGICAL_CPUS, os.cpu_count() or 1, math.ceil(config.reserved_cpus) + SPARE_LOGICAL_CPUS)
@@ -139,13 +142,16 @@ def _start(config: ClusterConfig, temp_dir: str) -> None:
     logger.info("Ray started with %d logical CPUs in %s", cpus, temp_dir)
 
 
-def _end_stragglers() -> None:
-    """End what is left of a Ray of our own: a worker that was just starting, of which Ray's own end does not know, makes its folder anew."""
+def _end_stragglers(temp_dir: str) -> None:
+    """End what is left of a Ray of our own: a worker that was just starting, of which Ray's own end does not know, makes its folder anew.
+
+    It has the folder in its arguments, and this process's token in its environment.
+    """
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             ours = process.environ().get("RAY_AUTH_TOKEN") == _token() and process.pid != os.getpid()
-            if ours and any(part.startswith("ray::") or "/ray/" in part for part in process.cmdline()):
+            if ours and any(temp_dir in part for part in process.cmdline()):
                 found.append(process)
     processes.end(found)
 

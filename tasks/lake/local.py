@@ -17,7 +17,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -134,11 +134,15 @@ class LocalStore:
     def _left_behind(self, relative: str) -> bool:
         """True when the writer is gone, also where nobody has asked how it ended; of another host's files, those a day old."""
         _, pid, host = Path(relative).name.split(".", 2)
-        if host == socket.gethostname():
+        try:
+            if host != socket.gethostname():
+                return time.time() - (self.base / relative).stat().st_mtime > OTHER_HOST_SECONDS
+            os.kill(int(pid), 0)  # of a thread, or of one that nobody has asked yet how it ended, it says nothing
             return not (psutil.pid_exists(int(pid)) and processes.lives(psutil.Process(int(pid))))
-        with suppress(FileNotFoundError):  # finished meanwhile
-            return time.time() - (self.base / relative).stat().st_mtime > OTHER_HOST_SECONDS
-        return False
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            return True
+        except (FileNotFoundError, PermissionError):  # finished meanwhile; alive, of another user
+            return False
 
     def end_uploads(self) -> list[str]:
         """None: nothing is uploaded."""

@@ -91,17 +91,21 @@ def test_a_named_cluster_that_does_not_answer_is_told_at_once_and_with_what_to_d
 
 
 def test_a_worker_that_was_starting_when_its_ray_ended_is_ended_and_another_ones_is_not() -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(600)", "/somewhere/ray/workers/default_worker.py"]
-    ours, theirs = (
-        subprocess.Popen(command, env=os.environ | {"RAY_AUTH_TOKEN": token}) for token in (_token(), "another")
-    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)", f"--raylet-name={folder}/session/sockets/raylet"],
+            env=os.environ | {"RAY_AUTH_TOKEN": token},
+        )
+        for folder, token in (("/ray/nd-1", _token()), ("/ray/nd-1", "another"), ("/ray/nd-2", _token()))
+    ]
     try:
-        _end_stragglers()
-        assert ours.wait(60) == -signal.SIGKILL
-        assert theirs.poll() is None
+        _end_stragglers("/ray/nd-1")
+        assert started[0].wait(60) == -signal.SIGKILL
+        assert [one.poll() for one in started[1:]] == [None, None]
     finally:
-        theirs.kill()
-        theirs.wait()
+        for one in started:
+            one.kill()
+            one.wait()
 
 
 def test_ray_is_stopped_after_an_error_and_works_from_a_thread(children: Callable[[str], list[int]]) -> None:

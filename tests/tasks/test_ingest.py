@@ -544,7 +544,7 @@ def test_how_far_the_pages_of_a_source_are_is_told(
     told = [
         (vars(one)["done"], vars(one)["total"], vars(one).get("part")) for one in caplog.records if "done" in vars(one)
     ]
-    assert told == [(0, 2, "pages of feed"), (1, 2, "pages of feed"), (1, 1, None)]
+    assert told == [(1, 2, "pages of feed"), (2, 2, "pages of feed"), (1, 1, None)]
 
 
 def test_what_full_text_could_not_fetch_is_told_without_failing_the_source(desk: Desk, site: Site) -> None:

@@ -109,9 +109,10 @@ def test_a_killed_search_goes_on_where_it_stood_when_it_is_run_again(search_run:
             program = subprocess.Popen(command, stdout=said, stderr=said, **given)  # type: ignore[call-overload]
             until(lambda: len(figures(run, "00001")) >= 2 or program.poll() is not None, pause=0.05)  # noqa: B023
             assert program.poll() in (None, 0), (tmp_path / "first.txt").read_text()[-2000:]
-            program.kill()
-            with suppress(ProcessLookupError):  # Ray's worker would go on for a moment
-                os.kill(int(lines_of(run, "00001")[-1]["pid"]), signal.SIGKILL)
+            if program.poll() is None:
+                program.kill()
+                with suppress(ProcessLookupError):  # Ray's worker would go on for a moment
+                    os.kill(int(lines_of(run, "00001")[-1]["pid"]), signal.SIGKILL)
             program.wait()
         until(lambda: not lives(int(lines_of(run, "00001")[-1]["pid"])), pause=0.05)  # noqa: B023
         before = [figures(run, name) for name in ("00000", "00001")]

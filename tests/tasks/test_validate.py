@@ -110,6 +110,14 @@ def test_source_counts_say_what_became_of_every_row(tmp_path: Path) -> None:
         assert count["articles"] + count["rows_quarantined"] + count["rows_repeated"] == count["rows_new"]
 
 
+def test_rows_of_a_run_that_was_killed_before_it_published_are_counted_when_the_counts_are_kept(tmp_path: Path) -> None:
+    kept = source("wire", 5).model_copy(update={"rows_read": 8, "rows_outside": 3})
+    lake = night_with(tmp_path / "lake", delivered(), counts=[kept])
+    run(lake)
+    wire = {row["source"]: row for row in lake.stage(NIGHT).read("source_counts").to_pylist()}["wire"]
+    assert (wire["rows_read"], wire["rows_new"], wire["rows_outside"]) == (12, 9, 3)
+
+
 def test_a_source_that_left_the_settings_keeps_a_count(tmp_path: Path) -> None:
     lake = night_with(tmp_path / "lake", delivered(), counts=[source("wire", 9), source("quiet", 0)])
     run(lake)

@@ -225,6 +225,8 @@ class ShortNight:
         lake = Lake.open(str(self.lake))
         with lake.lock(_night(), run_id="test"):
             assert lake.stage(_night()).names() == []
+            stray = [path for path in (self.lake / "_tmp").rglob("*") if path.is_file()]
+            assert self.told or not stray, "nothing was killed"
             assert lake.repair() == []  # it sweeps what a process left that was killed after the run had done so
             assert [path for path in (self.lake / "_tmp").rglob("*") if path.is_file()] == []
 
