@@ -47,6 +47,12 @@ Made = Callable[..., Settings]
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One with a short name: a home's path must leave room for a socket's."""
+    return tmp_path_factory.mktemp("d")
+
+
+@pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Settings of a desk in a home of its own, with what a test adds to the file."""
 
