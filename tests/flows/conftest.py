@@ -1,4 +1,4 @@
-"""A desk that has run both nights of the shipped sample, as a person would run it: the command line in a process of its own."""
+"""A desk that has run both nights of the shipped sample, by the command line in a process of its own, and settings for desks that have not."""
 
 import contextlib
 import os
@@ -7,13 +7,20 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from flows.settings import Settings, load
+
 ROOT = Path(__file__).parents[2]
 NIGHTS = ("2026-03-02", "2026-03-03")
+
+
+WIRE = '[[sources]]\nname = "wire"\nkind = "json"\nlocation = "wire.jsonl"\n'
+Made = Callable[..., Settings]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +80,16 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     done = fresh.run_nights(*NIGHTS, timeout=1500)
     assert done.returncode == 0, done.stderr[-4000:]
     return fresh
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Settings of a desk in a home of its own, with what a test adds to the file."""
+
+    def make(more: str = WIRE, top: str = "", *, home: Path | None = None) -> Settings:
+        monkeypatch.setenv("NIGHTDESK_HOME", str(home or tmp_path / "home"))
+        file = tmp_path / "desk.toml"
+        file.write_text(f'timezone = "UTC"\n{top}\n{more}', encoding="utf-8")
+        return load(str(file))
+
+    return make

@@ -27,8 +27,9 @@ from flows.operate import places
 from flows.operate.deploy import told
 from flows.operate.places import Places
 from flows.operate.programs import places_of
-from flows.settings import Settings, load
+from flows.settings import Settings
 from tasks.lake import Lake
+from tests.flows.conftest import WIRE, Made
 from tests.flows.operate.running import RunningDesk, desk_at, running
 from tests.flows.test_commands import call
 from tests.loopback import free_ports
@@ -42,27 +43,12 @@ NOW = dt.datetime(2026, 3, 3, 12, 0, tzinfo=dt.UTC)
 NIGHT = dt.date(2026, 3, 2)
 PROGRAMS = ("server", "worker", "mlflow", "pages", "watchdog")
 SECRET = "hunter2-is-no-password"
-WIRE = '[[sources]]\nname = "wire"\nkind = "json"\nlocation = "wire.jsonl"\n'
-Made = Callable[..., Settings]
 
 
 @pytest.fixture
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One with a short name: a home's path must leave room for a socket's."""
     return tmp_path_factory.mktemp("d")
-
-
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
-    """Settings of a desk in a home of its own, with what a test adds to the file."""
-
-    def make(more: str = WIRE, top: str = "", *, home: Path | None = None) -> Settings:
-        monkeypatch.setenv("NIGHTDESK_HOME", str(home or tmp_path / "home"))
-        file = tmp_path / "desk.toml"
-        file.write_text(f'timezone = "UTC"\n{top}\n{more}', encoding="utf-8")
-        return load(str(file))
-
-    return make
 
 
 def only(findings: Iterator[Finding], what: str) -> Finding:

@@ -1,7 +1,7 @@
 """The doctor finds and never falls over what it finds: places that it may not enter, sources and clocks that break, people who are not told."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,28 +11,14 @@ import tasks.sources.json  # noqa: F401
 from flows import doctor, doctor_clock, doctor_models, doctor_news, doctor_places, doctor_server
 from flows.doctor import examine
 from flows.findings import Finding
-from flows.settings import Settings, load
+from flows.settings import Settings
+from tests.flows.conftest import WIRE, Made
 from tests.shutting import shut
 
 NOW = dt.datetime(2026, 3, 3, 12, 0, tzinfo=dt.UTC)
 NIGHT = dt.date(2026, 3, 2)
-WIRE = '[[sources]]\nname = "wire"\nkind = "json"\nlocation = "wire.jsonl"\n'
 APPRISE = '[alerting.sinks.apprise]\nurls = {{ desk = "{url}" }}\n'
 JSONL = '[alerting.sinks.jsonl]\npath = "_alerts/alerts.jsonl"\n'
-Made = Callable[..., Settings]
-
-
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
-    """Settings of a desk in a home of its own, with what a test adds to the file."""
-
-    def make(more: str = WIRE, top: str = "", *, home: Path | None = None) -> Settings:
-        monkeypatch.setenv("NIGHTDESK_HOME", str(home or tmp_path / "home"))
-        file = tmp_path / "desk.toml"
-        file.write_text(f'timezone = "UTC"\n{top}\n{more}', encoding="utf-8")
-        return load(str(file))
-
-    return make
 
 
 def found_by(findings: Iterator[Finding]) -> dict[str, Finding]:
